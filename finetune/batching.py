@@ -1,0 +1,191 @@
+"""Which rows go through the model together, and how they become tensors.
+
+Owns batch order, its cut over processes and accumulation steps, and padding. The composition of a batch of examples depends on
+the rows, the seed and the epoch alone, never on how many processes or steps it is cut into.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.utils.data import Dataset
+
+from finetune.errors import RecipeError
+from finetune.features import EncodedRow, Features
+
+# Rows are sorted by length within blocks of this many batches: long enough for near-zero padding, short enough for chance.
+BATCHES_A_BLOCK = 50
+# Tokens, padding included, of one evaluation forward pass: keeps long texts within memory.
+EVALUATION_TOKENS = 16_384
+
+
+@dataclass(frozen=True)
+class BatchPlan:
+    """How a batch of examples is cut: `examples = processes × accumulation × micro`."""
+
+    examples: int
+    processes: int
+    accumulation: int
+    micro: int
+
+
+def plan_batch(batch_size: int, micro_batch_size: int | None, processes: int) -> BatchPlan:
+    """Return how the batch is cut.
+
+    Raises:
+        RecipeError: it does not divide; the message shows the arithmetic.
+    """
+    if batch_size % processes:
+        raise RecipeError(
+            [
+                f"train.batch_size: {batch_size} examples do not divide over {processes} processes "
+                f"({batch_size} / {processes} = {batch_size / processes:g})"
+            ]
+        )
+    share = batch_size // processes
+    micro = micro_batch_size or share
+    if share % micro:
+        raise RecipeError(
+            [
+                f"train.micro_batch_size: {batch_size} examples / {processes} processes = {share} a process, "
+                f"which do not divide into micro-batches of {micro} ({share} / {micro} = {share / micro:g})"
+            ]
+        )
+    return BatchPlan(batch_size, processes, share // micro, micro)
+
+
+class Slot(NamedTuple):
+    """A row's place in a micro-batch; a filler keeps a process in step and counts for nothing."""
+
+    number: int
+    is_filler: bool = False
+
+
+@dataclass
+class TrainBatches:
+    """Yield this process's micro-batches of an epoch, as lists of slots.
+
+    Every epoch shows each row exactly once over all processes. `epoch` is set by the data loader before each pass.
+    """
+
+    lengths: NDArray[np.int64]
+    plan: BatchPlan
+    batching: Literal["grouped", "padded"]
+    seed: int
+    process: int
+    epoch: int = field(default=0)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch whose order is yielded next."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        """Return the number of micro-batches a process sees in an epoch."""
+        return -(-len(self.lengths) // self.plan.examples) * self.plan.accumulation
+
+    def __iter__(self) -> Iterator[list[Slot]]:
+        """Go through the micro-batches of this process."""
+        for batch in order_batches(self.lengths, self.plan.examples, self.batching, self.seed, self.epoch):
+            for step in range(self.plan.accumulation):
+                yield cut_batch(batch, self.plan, step, self.process)
+
+
+def order_batches(
+    lengths: NDArray[np.int64], size: int, batching: str, seed: int, epoch: int
+) -> list[NDArray[np.int64]]:
+    """Return the batches of an epoch: row numbers, (size,) each but for one smaller batch at the end."""
+    generator = np.random.default_rng((seed, epoch))
+    order = generator.permutation(len(lengths))
+    if batching == "grouped":
+        block = size * BATCHES_A_BLOCK
+        # A stable sort of shuffled rows: rows of one length stay in random order.
+        blocks = np.split(order, range(block, len(order), block))
+        order = np.concatenate([part[np.argsort(lengths[part], kind="stable")] for part in blocks])
+    batches = np.split(order, range(size, len(order), size))
+    if batching == "grouped":
+        whole = len(order) // size
+        batches = [batches[number] for number in generator.permutation(whole)] + batches[whole:]
+    return batches
+
+
+def cut_batch(batch: NDArray[np.int64], plan: BatchPlan, step: int, process: int) -> list[Slot]:
+    """Return the share of one process and accumulation step; a share left without rows gets one filler."""
+    pieces = plan.accumulation * plan.processes
+    share = (
+        np.array_split(batch, pieces)[step * plan.processes + process]
+        if len(batch) < plan.examples
+        else (batch[(step * plan.processes + process) * plan.micro :][: plan.micro])
+    )
+    return [Slot(int(number)) for number in share] or [Slot(int(batch[0]), is_filler=True)]
+
+
+def order_for_evaluation(lengths: NDArray[np.int64], size: int) -> list[NDArray[np.int64]]:
+    """Return batches of row numbers, longest first, at most `size` rows and EVALUATION_TOKENS tokens each."""
+    order = np.argsort(-lengths, kind="stable")
+    batches, begin = [], 0
+    while begin < len(order):
+        rows = int(np.clip(EVALUATION_TOKENS // max(int(lengths[order[begin]]), 1), 1, size))
+        batches.append(order[begin : begin + rows])
+        begin += rows
+    return batches
+
+
+@dataclass(frozen=True)
+class Collator:
+    """Turn rows into tensors, padded on the right to the longest of them.
+
+    Right padding is exact for every architecture: absolute positions count from the first real token, and a decoder's last token
+    is found by its mask. What side the checkpoint's tokenizer would pad on plays no part.
+
+    Attributes:
+        class_weights: weight of each class in the loss, or None for equal ones.
+        pad_to: pad every batch to this length instead (a baseline for measurements).
+    """
+
+    pad_token_id: int
+    class_weights: tuple[float, ...] | None = None
+    pad_to: int | None = None
+
+    def __call__(self, rows: Sequence[EncodedRow | tuple[EncodedRow, bool]]) -> dict[str, torch.Tensor]:
+        """Return input_ids, attention_mask, maybe token_type_ids (batch, tokens); labels, weights (batch,)."""
+        pairs = [row if isinstance(row, tuple) else (row, False) for row in rows]
+        encoded = [row for row, _ in pairs]
+        width = self.pad_to or max(len(row.input_ids) for row in encoded)
+        input_ids = np.full((len(encoded), width), self.pad_token_id, dtype=np.int64)
+        attention_mask = np.zeros((len(encoded), width), dtype=np.int64)
+        for number, row in enumerate(encoded):
+            input_ids[number, : len(row.input_ids)] = row.input_ids
+            attention_mask[number, : len(row.input_ids)] = 1
+        labels = torch.tensor([row.label for row in encoded])
+        weights = torch.ones(len(encoded)) if self.class_weights is None else torch.tensor(self.class_weights)[labels]
+        weights = weights * torch.tensor([0.0 if is_filler else 1.0 for _, is_filler in pairs])
+        batch = {
+            "input_ids": torch.from_numpy(input_ids),
+            "attention_mask": torch.from_numpy(attention_mask),
+            "labels": labels,
+            "weights": weights,
+        }
+        if encoded[0].token_type_ids is not None:
+            types = np.zeros((len(encoded), width), dtype=np.int64)
+            for number, row in enumerate(encoded):
+                types[number, : len(row.input_ids)] = row.token_type_ids
+            batch["token_type_ids"] = torch.from_numpy(types)
+        return batch
+
+
+@dataclass(frozen=True)
+class SlotDataset(Dataset[tuple[EncodedRow, bool]]):
+    """Features looked up by slot, so that a data loader can carry fillers."""
+
+    features: Features
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return len(self.features)
+
+    def __getitem__(self, index: Slot) -> tuple[EncodedRow, bool]:
+        """Return the row of a slot and whether it is a filler."""
+        return self.features[index.number], index.is_filler

@@ -1,0 +1,152 @@
+"""What happens beside training: the event log, the stop at the first number that is not finite, the progress bar.
+
+Owns transformers callbacks. Changes no number of the training.
+"""
+
+import json
+import math
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from finetune.errors import InvalidResultError
+
+EVENT_NAMES = {"loss": "loss", "learning_rate": "learning_rate", "grad_norm": "gradient_norm"}
+
+
+class LogBeforeKeeping(TrainerCallback):
+    """Log the loss at each step that scores or saves, so that a bad number is seen before it is kept."""
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> TrainerControl:
+        """Ask for a log line where one is needed."""
+        if control.should_save or control.should_evaluate:
+            control.should_log = True
+        return control
+
+
+class StopAtNonFinite(TrainerCallback):
+    """Stop at the first loss or gradient norm that is not finite."""
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, float] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Look at what was logged.
+
+        Raises:
+            InvalidResultError: naming the step.
+        """
+        for name in ("loss", "grad_norm"):
+            value = (logs or {}).get(name)
+            if value is not None and not math.isfinite(value):
+                rate = (logs or {}).get("learning_rate", float("nan"))
+                word = {"loss": "loss", "grad_norm": "gradient"}[name]
+                raise InvalidResultError(
+                    f"the {word} is not finite at step {state.global_step} (learning rate {rate:.2g}); the run stops "
+                    "here and reports nothing. A lower learning rate or fp32 often helps"
+                )
+
+
+class EventLog(TrainerCallback):
+    """Append what is logged to events.jsonl, one line a moment, without gap or repetition after a resume."""
+
+    def __init__(self, path: Path) -> None:
+        """Write to `path`."""
+        self.path = path
+        self.started = time.monotonic()
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Drop lines of steps that will be trained again."""
+        if not state.is_world_process_zero:
+            return
+        kept = []
+        if state.global_step and self.path.exists():
+            lines = self.path.read_text(encoding="utf-8").splitlines()
+            # A kill can leave the last line torn.
+            kept = [line for line in lines if line.endswith("}") and json.loads(line)["step"] <= state.global_step]
+        self.path.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, float] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Write the moment."""
+        found = {ours: logs[theirs] for theirs, ours in EVENT_NAMES.items() if theirs in (logs or {})} if logs else {}
+        scores = {name.removeprefix("eval_"): value for name, value in (logs or {}).items() if name.startswith("eval_")}
+        if not state.is_world_process_zero or not (found or scores):
+            return
+        event = {
+            "step": state.global_step,
+            "epoch": round(state.epoch or 0.0, 4),
+            **found,
+            **({"dev": scores} if scores else {}),
+            "seconds": round(time.monotonic() - self.started, 3),
+        }
+        with self.path.open("a", encoding="utf-8") as stream:
+            stream.write(json.dumps(event, allow_nan=False) + "\n")
+
+
+class ProgressBar(TrainerCallback):
+    """Show loss, dev score and time left on a terminal; say nothing elsewhere."""
+
+    def __init__(self, title: str, metric: str) -> None:
+        """Show `title` before the bar and `metric` after it."""
+        self.metric = metric
+        self.bar = Progress(
+            TextColumn(title),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[shown]}"),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+            disable=not sys.stderr.isatty(),
+        )
+        self.shown = {"loss": "", "score": ""}
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Start the bar."""
+        if state.is_world_process_zero:
+            self.bar.start()
+            self.task = self.bar.add_task("", total=state.max_steps, completed=state.global_step, shown="")
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, float] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Move the bar."""
+        if not state.is_world_process_zero or not logs:
+            return
+        if "loss" in logs:
+            self.shown["loss"] = f"loss {logs['loss']:.3f}"
+        if f"eval_{self.metric}" in logs:
+            self.shown["score"] = f"dev {logs[f'eval_{self.metric}']:.3f}"
+        self.bar.update(self.task, completed=state.global_step, shown=" ".join(filter(None, self.shown.values())))
+
+    def on_train_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Take the bar away."""
+        self.bar.stop()

@@ -1,0 +1,182 @@
+"""Whether a recipe will run here, found out without writing a run: recipe, data, model, one real training step.
+
+Owns the stages of `finetune check` and the estimate of steps, minutes and gigabytes. Later stages are tried only where
+the earlier ones allow it.
+"""
+
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from finetune.errors import FinetuneError, UnavailableError
+from finetune.recipe_file import LoadedRecipe, load_recipe
+
+Stage = Literal["recipe", "data", "model", "step"]
+STAGES: tuple[Stage, ...] = ("recipe", "data", "model", "step")
+# Weights, their gradient and AdamW's two moments, each a 32-bit float.
+BYTES_A_PARAMETER = 16
+
+
+@dataclass(frozen=True)
+class StageResult:
+    """The outcome of one stage."""
+
+    stage: Stage
+    state: Literal["ok", "failed", "unavailable", "skipped"]
+    message: str
+    error: FinetuneError | None = None
+
+
+def check_recipe_stages(
+    name_or_path: str, overrides: Sequence[str], only: Stage | None = None
+) -> Iterator[StageResult]:
+    """Go through the stages, yielding each result as it is known; `only` ends after the stage of that name."""
+    try:
+        loaded = load_recipe(name_or_path, overrides)
+    except FinetuneError as error:
+        yield StageResult("recipe", "failed", str(error), error)
+        return
+    yield StageResult("recipe", "ok", f"{loaded.path}: task {loaded.recipe.task}, {len(loaded.recipe.seeds)} seed(s)")
+    if only == "recipe":
+        return
+    checks = _Checks(loaded)
+    for stage in STAGES[1:]:
+        try:
+            message = getattr(checks, stage)()
+            yield StageResult(stage, "ok" if message else "skipped", message or "needs data and model")
+        except UnavailableError as error:
+            yield StageResult(stage, "unavailable", str(error), error)
+        except FinetuneError as error:
+            yield StageResult(stage, "failed", str(error), error)
+        if stage == only:
+            return
+
+
+def exit_code_of(results: Sequence[StageResult]) -> int:
+    """Return 0, the code of the first failure, or 69 where things are only unavailable."""
+    failed = [result for result in results if result.state == "failed"]
+    if failed:
+        assert failed[0].error is not None
+        return failed[0].error.exit_code
+    return UnavailableError.exit_code if any(result.state == "unavailable" for result in results) else 0
+
+
+class _Checks:
+    """The stages of one check, sharing what the earlier ones found."""
+
+    def __init__(self, loaded: LoadedRecipe) -> None:
+        self.recipe = loaded.recipe
+        self.name = loaded.name
+        self.found_data = self.checkpoint = None
+        self.parameters = 0
+
+    def data(self) -> str:
+        from finetune.data import load_data
+        from finetune.task import get_task
+
+        self.found_data = load_data(self.recipe, get_task(self.recipe.task))
+        record = self.found_data.record
+        rows = ", ".join(f"{split.part} {split.rows:,}" for split in record.splits)
+        shared = sum(len(entry.rows) for entry in record.shared_with_train)
+        doubles = sum(split.duplicates for split in record.splits)
+        labels = ", ".join(record.labels)
+        return f"{record.source}: {rows} rows; labels {labels}; {doubles} duplicates; {shared} evaluation rows stand in train"
+
+    def model(self) -> str:
+        from finetune.model import count_parameters, find_checkpoint
+
+        self.checkpoint = find_checkpoint(self.recipe.model)
+        labels = len(self.found_data.label_names) if self.found_data else 2
+        self.parameters = count_parameters(self.checkpoint, labels)
+        return f"{self.checkpoint.name}: {self.parameters:,} parameters, SHA-256 {self.checkpoint.sha256[:12]}"
+
+    def step(self) -> str:
+        from finetune.fit import SeedJob
+        from finetune.processes import Processes
+        from finetune.task import get_task
+
+        if self.found_data is None or self.checkpoint is None:
+            return ""
+        if self.recipe.train is None:
+            return "the recipe doesn't train"
+        with tempfile.TemporaryDirectory() as folder:
+            job = SeedJob(
+                self.recipe,
+                get_task(self.recipe.task),
+                self.found_data,
+                self.checkpoint,
+                self._features(),
+                {},
+                Processes(0, 1),
+                self.name,
+            )
+            return self._train_a_little(job, Path(folder))
+
+    def _features(self) -> dict:
+        from finetune.features import choose_max_length, encode_features
+        from finetune.model import load_config, load_tokenizer
+
+        assert self.found_data is not None and self.checkpoint is not None
+        tokenizer = load_tokenizer(self.checkpoint)
+        limit = choose_max_length(self.recipe.data.max_length, load_config(self.checkpoint), tokenizer)
+        return {"train": encode_features(self.found_data.splits["train"].examples, tokenizer, limit)}
+
+    def _train_a_little(self, job, folder: Path) -> str:  # type: ignore[no-untyped-def]  # noqa: ANN001
+        import torch
+
+        from finetune.batching import plan_batch
+        from finetune.fit import class_weights_of
+        from finetune.machine import choose_precision, choose_threads, peak_memory_megabytes
+        from finetune.model import load_classifier
+        from finetune.run_dir import RunDir
+        from finetune.trainer import train_model
+
+        settings = self.recipe.train
+        assert settings is not None and self.found_data is not None and self.checkpoint is not None
+        torch.set_num_threads(choose_threads(settings.threads, 1))
+        loaded = load_classifier(self.checkpoint, self.found_data.label_names)
+        # Two steps: the first also pays for what is set up once.
+        brief = settings.model_copy(
+            update={"max_steps": 2, "save_every": "never", "keep_best": False, "patience": None}
+        )
+        precision = choose_precision(settings.precision)
+        plan = plan_batch(settings.batch_size, settings.micro_batch_size, 1)
+        train_model(
+            loaded,
+            job.features["train"],
+            None,
+            self.recipe.model_copy(update={"train": brief}),
+            RunDir(folder),
+            plan=plan,
+            seed=1,
+            precision=precision,
+            metric=job.task.primary_metric,
+            class_weights=class_weights_of(self.recipe, self.found_data),
+            title="",
+        )
+        started = time.monotonic()
+        outcome = train_model(
+            loaded,
+            job.features["train"],
+            None,
+            self.recipe.model_copy(update={"train": brief}),
+            RunDir(folder),
+            plan=plan,
+            seed=2,
+            precision=precision,
+            metric=job.task.primary_metric,
+            class_weights=None,
+            title="",
+        )
+        seconds = (time.monotonic() - started) / 2
+        rows = len(job.features["train"])
+        steps = settings.max_steps or -(-rows // settings.batch_size) * settings.epochs
+        total = steps * len(self.recipe.seeds)
+        gigabytes = max(peak_memory_megabytes() / 1024, self.parameters * BYTES_A_PARAMETER / 2**30)
+        return (
+            f"one step works (loss {outcome.final_loss:.3f}, {precision}); the run: {total:,} steps of {settings.batch_size} examples, "
+            f"about {total * seconds / 60:.1f} minutes and {gigabytes:.1f} GB of memory here"
+        )

@@ -1,0 +1,221 @@
+"""The rows of a run: read strictly, labels mapped, cut into train, dev and test.
+
+Owns the way from located files to splits. Finding the files is `sources`, reading one `readers`, judging the rows
+`data_checks`. Nothing is dropped, altered or reordered that the recipe did not ask for.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from finetune.data_checks import build_split_record, find_shared_rows
+from finetune.errors import DataError, suggest
+from finetune.labels import LabelSet, build_label_set
+from finetune.readers import Table, open_table, place
+from finetune.recipe import Recipe
+from finetune.records import DataRecord, SharedRows
+from finetune.sources import PARTS, LocatedData, locate_data
+from finetune.splits import carve, draw_rows
+from finetune.task import Layout, Part, Task
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+ROWS_A_CHUNK = 50_000
+DEFAULT_DEV_FRACTION = 0.1
+
+
+@dataclass(frozen=True)
+class Split:
+    """Examples that play one part.
+
+    Attributes:
+        examples: columns `row` (`<part>/<number>`), `text`, `label` (id), and where stated `text_pair`, `id`, `group`, slices.
+        origin: the files, or the split it was carved from.
+    """
+
+    part: Part
+    examples: "Dataset"
+    origin: str
+
+
+@dataclass(frozen=True)
+class TaskData:
+    """All splits of a run with their label names and the record of what was found."""
+
+    splits: Mapping[Part, Split]
+    label_names: tuple[str, ...]
+    slice_columns: tuple[str, ...]
+    record: DataRecord
+
+
+def load_data(recipe: Recipe, task: Task) -> TaskData:
+    """Return the rows of a recipe, cut and checked.
+
+    Raises:
+        FinetuneError: data missing, unavailable, or wrong, with file:row:column.
+    """
+    located = locate_data(recipe, task)
+    wanted = [part for part in PARTS if part in located.files and (part == "test" or recipe.train is not None)]
+    label_set = build_label_set(recipe, task)
+    splits: dict[Part, Split] = {}
+    slice_columns: tuple[str, ...] = ()
+    for part in wanted:
+        splits[part], label_set, slice_columns = _load_part(part, located, recipe, task, label_set)
+    splits, selection = _cut(splits, recipe)
+    splits, dropped = _drop_train_rows_in_test(splits, recipe)
+    if "train" in splits and len(set(splits["train"].examples["label"])) < 2:
+        only = label_set.names[splits["train"].examples["label"][0]]
+        raise DataError(
+            f"{splits['train'].origin}: every train row is labelled '{only}', and from one class nothing can be learnt"
+        )
+    shared = [
+        SharedRows(part=part, rows=find_shared_rows(splits["train"].examples, splits[part].examples))
+        for part in ("dev", "test")
+        if part in splits and "train" in splits
+    ]
+    record = DataRecord(
+        task=task.name,
+        source=located.origin,
+        licence=located.licence,
+        labels=list(label_set.names),
+        splits=[
+            build_split_record(split.part, split.examples, split.origin, label_set.names) for split in splits.values()
+        ],
+        shared_with_train=[entry for entry in shared if entry.rows],
+        dropped_train_rows=dropped,
+        selection=selection,
+    )
+    return TaskData(splits, label_set.names, slice_columns, record)
+
+
+def _load_part(
+    part: Part, located: LocatedData, recipe: Recipe, task: Task, label_set: LabelSet
+) -> tuple[Split, LabelSet, tuple[str, ...]]:
+    """Read the files of one part into a split whose rows are numbered through from 0."""
+    import pyarrow as pa
+    from datasets import Dataset
+
+    chunks: list[pa.Table] = []
+    slice_columns: tuple[str, ...] = ()
+    for path in located.files[part]:
+        table = open_table(path, header=located.layout.header, delimiter=located.layout.delimiter)
+        columns, slice_columns = _find_columns(table, located.layout, recipe, task)
+        names = tuple(columns)
+        positions = [columns[name] for name in names]
+        cells: dict[str, list[str]] = {name: [] for name in names}
+        lines: list[int] = []
+        for number, row in table.rows:
+            for name, position in zip(names, positions, strict=True):
+                cell = row[position]
+                if cell is None:
+                    raise DataError(
+                        f"{place(path, number, table.columns[position])}: the cell is null, text is expected"
+                    )
+                cells[name].append(cell)
+            lines.append(number)
+            if len(lines) == ROWS_A_CHUNK:
+                label_set = _append(chunks, cells, lines, path, located.layout, label_set)
+        label_set = _append(chunks, cells, lines, path, located.layout, label_set)
+    label_set = label_set.freeze()
+    merged = pa.concat_tables(chunks)
+    labels = label_set.ids_of(merged["label"].to_pylist())
+    merged = merged.set_column(merged.schema.get_field_index("label"), "label", pa.array(labels, pa.int64()))
+    merged = merged.append_column("row", pa.array([f"{part}/{number}" for number in range(len(merged))]))
+    origin = " + ".join(path.name for path in located.files[part])
+    return Split(part, Dataset(merged), origin), label_set, slice_columns
+
+
+def _append(
+    chunks: list, cells: dict[str, list[str]], lines: list[int], path: Path, layout: Layout, label_set: LabelSet
+) -> LabelSet:
+    """Move the rows read so far into Arrow memory, a byte a character instead of an object a cell."""
+    import pyarrow as pa
+
+    label_set = label_set.check(cells["label"], lines, path, layout.label)
+    chunks.append(pa.table({name: pa.array(values, pa.large_string()) for name, values in cells.items()}))
+    for values in cells.values():
+        values.clear()
+    lines.clear()
+    return label_set
+
+
+def _find_columns(table: Table, layout: Layout, recipe: Recipe, task: Task) -> tuple[dict[str, int], tuple[str, ...]]:
+    """Return {our name: position} of the columns in use, and which of them are slices."""
+    stated = {
+        "text": layout.text,
+        "label": layout.label,
+        "text_pair": layout.text_pair,
+        "id": layout.id,
+        "group": layout.group,
+    }
+    found = {}
+    for name, column in stated.items():
+        if column is None:
+            continue
+        if column not in table.columns:
+            raise DataError(
+                f"{place(table.path)}: no column '{column}' (data.columns.{name}), found are "
+                f"{', '.join(table.columns)}{suggest(column, table.columns)}"
+            )
+        found[name] = table.columns.index(column)
+    for column in recipe.evaluate.slices:
+        if column not in table.columns:
+            raise DataError(
+                f"{place(table.path)}: no column '{column}' (evaluate.slices), found are "
+                f"{', '.join(table.columns)}{suggest(column, table.columns)}"
+            )
+    slices = tuple(
+        dict.fromkeys(column for column in (*task.slice_columns, *recipe.evaluate.slices) if column in table.columns)
+    )
+    return found | {f"slice:{column}": table.columns.index(column) for column in slices}, slices
+
+
+def _cut(splits: dict[Part, Split], recipe: Recipe) -> tuple[dict[Part, Split], str]:
+    """Give every part its rows: a supplied test stays, else dev plays test, else a test is carved; dev only where needed."""
+    data = recipe.data
+    splits = dict(splits)
+    if "test" not in splits and "dev" in splits:
+        splits["test"] = replace(splits.pop("dev"), part="test")
+    if "test" not in splits:
+        splits["train"], splits["test"] = _carve_split(splits["train"], "test", data.test_fraction, data.split_seed)
+    if data.max_test_rows is not None:
+        splits["test"] = replace(
+            splits["test"], examples=draw_rows(splits["test"].examples, data.max_test_rows, data.split_seed)
+        )
+    if "train" in splits and data.max_train_rows is not None:
+        splits["train"] = replace(
+            splits["train"], examples=draw_rows(splits["train"].examples, data.max_train_rows, data.split_seed)
+        )
+    if "dev" in splits:
+        selection = f"dev: {splits['dev'].origin}, supplied"
+    elif "train" in splits and recipe.needs_dev:
+        fraction = data.dev_fraction or DEFAULT_DEV_FRACTION
+        splits["train"], splits["dev"] = _carve_split(splits["train"], "dev", fraction, data.split_seed)
+        selection = f"dev: {fraction:.0%} of train, carved with split_seed {data.split_seed}"
+    else:
+        selection = "nothing was selected, so no rows play dev"
+    return {part: splits[part] for part in PARTS if part in splits}, selection
+
+
+def _carve_split(split: Split, part: Part, fraction: float, seed: int) -> tuple[Split, Split]:
+    kept, carved = carve(split.examples, fraction, seed)
+    return replace(split, examples=kept), Split(part, carved, f"carved from {split.origin}")
+
+
+def _drop_train_rows_in_test(splits: dict[Part, Split], recipe: Recipe) -> tuple[dict[Part, Split], int]:
+    if not recipe.data.drop_train_rows_in_test or "train" not in splits:
+        return splits, 0
+    train = splits["train"].examples
+    dropped = set(find_shared_rows(splits["test"].examples, train))
+    kept = train.select([number for number, row in enumerate(train["row"]) if row not in dropped])
+    return splits | {"train": replace(splits["train"], examples=kept)}, len(dropped)
+
+
+def texts_of(examples: "Dataset") -> Sequence[tuple[str, ...]]:
+    """Return the text, or the pair of texts, of each row."""
+    texts = list(examples["text"])
+    if "text_pair" not in examples.column_names:
+        return [(text,) for text in texts]
+    return list(zip(texts, examples["text_pair"], strict=True))

@@ -1,0 +1,68 @@
+"""What a careful reader asks of rows before trusting a score: balance, duplicates, contradictions, leaks, and a fingerprint.
+
+Owns the judgement, changes no row. Two texts are equal when they differ only in letter case and white space.
+"""
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from finetune.records import SplitRecord
+from finetune.task import Part
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+
+def normalise(text: str) -> str:
+    """Return the text without letter case and with single spaces, for comparing."""
+    return " ".join(text.casefold().split())
+
+
+def _keys(examples: "Dataset") -> list[int]:
+    """Return a 64-bit hash of the normalised text, or pair of texts, of each row."""
+    texts = [normalise(text) for text in examples["text"]]
+    if "text_pair" in examples.column_names:
+        texts = [f"{text}\0{normalise(pair)}" for text, pair in zip(texts, examples["text_pair"], strict=True)]
+    return [
+        int.from_bytes(hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()) for text in texts
+    ]
+
+
+def build_split_record(part: Part, examples: "Dataset", origin: str, label_names: Sequence[str]) -> SplitRecord:
+    """Return the checks and the fingerprint of one split."""
+    labels = list(examples["label"])
+    by_key: dict[int, set[int]] = {}
+    for key, label in zip(_keys(examples), labels, strict=True):
+        by_key.setdefault(key, set()).add(label)
+    counts = Counter(labels)
+    return SplitRecord(
+        part=part,
+        origin=origin,
+        rows=len(examples),
+        labels={name: counts[label] for label, name in enumerate(label_names)},
+        duplicates=len(labels) - len(by_key),
+        contradictions=sum(len(found) > 1 for found in by_key.values()),
+        empty=sum(not text.strip() for text in examples["text"]),
+        fingerprint=fingerprint(examples, label_names),
+    )
+
+
+def fingerprint(examples: "Dataset", label_names: Sequence[str]) -> str:
+    """Return the SHA-256 over the canonical JSON of ([texts], label name) of each row, in order."""
+    digest = hashlib.sha256()
+    pairs = examples["text_pair"] if "text_pair" in examples.column_names else None
+    for number, (text, label) in enumerate(zip(examples["text"], examples["label"], strict=True)):
+        texts = [text] if pairs is None else [text, pairs[number]]
+        digest.update(
+            json.dumps([texts, label_names[label]], ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+        )
+    return digest.hexdigest()
+
+
+def find_shared_rows(train: "Dataset", examples: "Dataset") -> list[str]:
+    """Return the row ids of `examples` whose text stands in `train`."""
+    seen = set(_keys(train))
+    return [row for row, key in zip(examples["row"], _keys(examples), strict=True) if key in seen]

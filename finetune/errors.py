@@ -1,0 +1,114 @@
+"""The errors a user can meet, each with its exit code; every other module raises these and nothing else on purpose.
+
+    FinetuneError            70  a fault of this program
+    ├── UsageError            2  wrong use of the command line
+    ├── InvalidResultError    3  the run went through but its result is invalid (loss not finite)
+    ├── QualityGateError      4  the run went through and missed a stated quality
+    ├── DataError            65  a data file, checkpoint or run folder holds something wrong
+    ├── MissingInputError    66  a named file or folder is not there
+    ├── UnavailableError     69  something needed can't be had here (hub, device, package)
+    ├── ResourceError        71  out of memory, a process could not be started
+    ├── OutputError          73  the output folder can't be created or is in use
+    ├── StorageError         74  reading or writing failed during the run (disk full)
+    ├── StoppedError        130  the user pressed Ctrl-C
+    ├── PermissionDeniedError 77 a file may not be read or written
+    └── RecipeError          78  the recipe is wrong; holds every problem of the file at once
+
+The codes follow sysexits(3) where it has a name for the cause. This module prints nothing.
+"""
+
+from collections.abc import Sequence
+from difflib import get_close_matches
+
+
+class FinetuneError(Exception):
+    """An error with a message for users and a documented exit code."""
+
+    exit_code = 70
+
+
+class UsageError(FinetuneError):
+    """Wrong use of the command line."""
+
+    exit_code = 2
+
+
+class InvalidResultError(FinetuneError):
+    """The result of a run is invalid: a loss, gradient or probability is not finite."""
+
+    exit_code = 3
+
+
+class QualityGateError(FinetuneError):
+    """A run missed the quality that was asked of it."""
+
+    exit_code = 4
+
+
+class DataError(FinetuneError):
+    """The content of a data file, checkpoint or run folder is wrong."""
+
+    exit_code = 65
+
+
+class MissingInputError(FinetuneError):
+    """A named file or folder does not exist."""
+
+    exit_code = 66
+
+
+class UnavailableError(FinetuneError):
+    """Something the run needs can't be had here."""
+
+    exit_code = 69
+
+
+class ResourceError(FinetuneError):
+    """The machine refused memory or a process."""
+
+    exit_code = 71
+
+
+class OutputError(FinetuneError):
+    """The output can't be created where it was asked for."""
+
+    exit_code = 73
+
+
+class StorageError(FinetuneError):
+    """Reading or writing failed while the run was under way."""
+
+    exit_code = 74
+
+
+class PermissionDeniedError(FinetuneError):
+    """A file may not be read or written by this user."""
+
+    exit_code = 77
+
+
+class StoppedError(FinetuneError):
+    """The user stopped the run."""
+
+    exit_code = 130
+
+
+class RecipeError(FinetuneError):
+    """A recipe is wrong.
+
+    Attributes:
+        problems: one line each, `file:line: key: what was found, what is allowed`.
+    """
+
+    exit_code = 78
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        self.problems = list(problems)
+        super().__init__("\n".join(self.problems))
+
+
+def suggest(wrong: str, names: Sequence[str]) -> str:
+    """Return `; did you mean 'name'?` for the nearest of `names`, or an empty string when none is near."""
+    by_lower = {name.lower(): name for name in names}
+    near = get_close_matches(wrong.lower().strip(), by_lower, n=1, cutoff=0.6)
+    return f"; did you mean '{by_lower[near[0]]}'?" if near else ""

@@ -1,0 +1,115 @@
+"""A fitted run measured on other rows: same model, same metrics, a report of its own.
+
+Owns `finetune evaluate`. The model is never changed, and the run's own folder never written to.
+"""
+
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+from finetune.data import load_data, texts_of
+from finetune.features import choose_max_length, encode_features
+from finetune.machine import choose_threads, device_name, git_state, installed_versions, peak_memory_megabytes
+from finetune.model import label_names_of
+from finetune.predict import build_predictions, load_run, predict_logits, probabilities_of
+from finetune.recipe import Recipe
+from finetune.records import Provenance, Report
+from finetune.report import SeedResult, build_confusion, build_seed_record, find_mistakes, judge_bands, list_warnings
+from finetune.run import write_report
+from finetune.run_dir import create_run_dir, unlock, write_predictions, write_record, write_status
+from finetune.scores import find_slices, score_slices
+from finetune.task import get_task
+
+
+def evaluate_run(path: Path, data_path: Path | None, out: Path) -> Report:
+    """Measure the model of the run in `path` on the rows of `data_path` (its own test rows where None); return the report.
+
+    The labels and columns are the run's own. Everything is written to `out`.
+
+    Raises:
+        FinetuneError: no such run, or rows that don't fit it.
+    """
+    started, clock = datetime.now(UTC).isoformat(timespec="seconds"), time.monotonic()
+    run = load_run(path)
+    model, tokenizer = run.loaded.model, run.loaded.tokenizer
+    names = label_names_of(model.config)
+    recipe = _recipe_for_rows(run.report, data_path, names)
+    task = get_task(recipe.task)
+    data = load_data(recipe, task)
+    run_dir = create_run_dir(out, resume=False)
+    test = data.splits["test"]
+    features = encode_features(
+        test.examples, tokenizer, choose_max_length(recipe.data.max_length, model.config, tokenizer)
+    )
+    slices = find_slices(task, test, data.slice_columns, ())
+    probabilities = probabilities_of(predict_logits(model, features, recipe.evaluate.batch_size))
+    scores = score_slices(task.metrics, features.labels, probabilities, slices, recipe.evaluate.bootstrap)
+    seeds = [
+        build_seed_record(
+            SeedResult(run.report.seeds[0].seed, probabilities, None, scores, ()), task.primary_metric, names
+        )
+    ]
+    rows = list(test.examples["row"])
+    before = run.report.provenance
+    report = Report(
+        name=f"{run.report.name} on {data_path.name if data_path else 'its test rows'}",
+        task=task.name,
+        title=task.title,
+        primary_metric=task.primary_metric,
+        seeds=seeds,
+        data=data.record,
+        scores=scores,
+        seed_summaries=[],
+        baselines=[],
+        warnings=list_warnings(data.record, seeds, scores, [], task.primary_metric, []),
+        bands=judge_bands(recipe.expect, scores, []),
+        confusion=build_confusion(features.labels, probabilities, names),
+        mistakes=find_mistakes(rows, texts_of(test.examples), features.labels, probabilities, names),
+        history=[],
+        saved_model=f"none; the weights are those of {path}",
+        recipe=recipe.model_dump(mode="json"),
+        provenance=Provenance(
+            command=" ".join(sys.argv),
+            started=started,
+            seconds=round(time.monotonic() - clock, 2),
+            train_seconds=0.0,
+            examples_per_second=None,
+            tokens_per_second=None,
+            padding_share=None,
+            peak_memory_megabytes=round(peak_memory_megabytes(), 1),
+            device=device_name(),
+            processes=1,
+            threads=choose_threads(None, 1),
+            precision="fp32",
+            parameters=model.num_parameters(),
+            checkpoint=str(path),
+            checkpoint_sha256=before.checkpoint_sha256,
+            versions=installed_versions(),
+            git=git_state(),
+        ),
+    )
+    write_predictions(run_dir.predictions, build_predictions(rows, "test", list(features.labels), probabilities, names))
+    write_record(run_dir.data, data.record)
+    write_report(report, run_dir)
+    write_status(run_dir, "complete", "report written", 0)
+    unlock(run_dir)
+    return report
+
+
+def _recipe_for_rows(report: Report, data_path: Path | None, names: list[str]) -> Recipe:
+    """Return the run's recipe without training, on other rows where there are some, its labels fixed to the run's."""
+    values = {**report.recipe, "train": None}
+    if data_path is not None:
+        path = str(data_path.absolute())
+        # The rows of one named file are all measured; of a folder, its test.
+        values["data"] = {
+            **report.recipe["data"],
+            "path": path if data_path.is_dir() else {"test": path},
+            "max_test_rows": None,
+        }
+        values["expect"] = {}
+    task = get_task(report.task)
+    if values["data"]["labels"] is None and task.labels is None:
+        values["data"] = {**values["data"], "labels": names}
+    return Recipe.model_validate(values)

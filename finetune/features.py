@@ -1,0 +1,134 @@
+"""Features: examples as token ids, encoded once.
+
+Owns tokenisation, truncation counts and the compact store that batches are cut from. Pads nothing: that is for `batching`.
+"""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from finetune.data import texts_of
+from finetune.errors import RecipeError
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+    from transformers import PretrainedConfig, PreTrainedTokenizerBase
+
+ROWS_A_CALL = 10_000
+
+
+@dataclass(frozen=True)
+class EncodedRow:
+    """One row of features.
+
+    Attributes:
+        number: its place among the rows of the split.
+        input_ids, token_type_ids: (tokens,).
+        label: class id.
+    """
+
+    number: int
+    input_ids: NDArray[np.int32]
+    token_type_ids: NDArray[np.int32] | None
+    label: int
+
+
+@dataclass(frozen=True)
+class Features:
+    """All rows of a split, tokens end to end.
+
+    Attributes:
+        input_ids: (all tokens,).
+        token_type_ids: (all tokens,), or None where the checkpoint has none.
+        starts: (rows + 1,), where each row begins; the last entry is the number of tokens.
+        labels: (rows,) class ids.
+        truncated: rows that were longer than the limit.
+    """
+
+    input_ids: NDArray[np.int32]
+    token_type_ids: NDArray[np.int32] | None
+    starts: NDArray[np.int64]
+    labels: NDArray[np.int64]
+    truncated: int
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """Tokens of each row, (rows,)."""
+        return np.diff(self.starts)
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return len(self.labels)
+
+    def __getitem__(self, number: int) -> EncodedRow:
+        """Return one row."""
+        cut = slice(self.starts[number], self.starts[number + 1])
+        types = None if self.token_type_ids is None else self.token_type_ids[cut]
+        return EncodedRow(number, self.input_ids[cut], types, int(self.labels[number]))
+
+
+def encode_features(examples: "Dataset", tokenizer: "PreTrainedTokenizerBase", max_length: int) -> Features:
+    """Return the features of all examples, each at most `max_length` tokens, special tokens included."""
+    texts = texts_of(examples)
+    uses_types = "token_type_ids" in tokenizer.model_input_names
+    ids: list[NDArray[np.int32]] = []
+    types: list[NDArray[np.int32]] = []
+    lengths: list[int] = []
+    truncated = 0
+    for begin in range(0, len(texts), ROWS_A_CALL):
+        columns = [list(column) for column in zip(*texts[begin : begin + ROWS_A_CALL], strict=True)]
+        encoded = tokenizer(
+            *columns,
+            truncation=True,
+            max_length=max_length,
+            return_token_type_ids=uses_types,
+            return_attention_mask=False,
+            return_overflowing_tokens=False,
+        )
+        truncated += _count_truncated(encoded, columns, tokenizer, max_length)
+        ids += [np.asarray(row, dtype=np.int32) for row in encoded["input_ids"]]
+        lengths += [len(row) for row in encoded["input_ids"]]
+        if uses_types:
+            types += [np.asarray(row, dtype=np.int32) for row in encoded["token_type_ids"]]
+    return Features(
+        input_ids=np.concatenate(ids),
+        token_type_ids=np.concatenate(types) if uses_types else None,
+        starts=np.concatenate(([0], np.cumsum(lengths, dtype=np.int64))),
+        labels=np.asarray(examples["label"] if "label" in examples.column_names else [0] * len(texts), dtype=np.int64),
+        truncated=truncated,
+    )
+
+
+def _count_truncated(
+    encoded: "dict[str, list]", columns: list[list[str]], tokenizer: "PreTrainedTokenizerBase", limit: int
+) -> int:
+    """Count rows that were cut: only those as long as the limit can have been, so only they are encoded again."""
+    full = [number for number, row in enumerate(encoded["input_ids"]) if len(row) >= limit]
+    if not full:
+        return 0
+    again = tokenizer(
+        *[[column[number] for number in full] for column in columns],
+        truncation=False,
+        verbose=False,
+        return_attention_mask=False,
+        return_token_type_ids=False,
+    )
+    return sum(len(row) > limit for row in again["input_ids"])
+
+
+def choose_max_length(stated: int | None, config: "PretrainedConfig", tokenizer: "PreTrainedTokenizerBase") -> int:
+    """Return the longest input in tokens.
+
+    Raises:
+        RecipeError: the recipe asks for more than the checkpoint can take.
+    """
+    positions = getattr(config, "max_position_embeddings", None) or getattr(config, "n_positions", None) or 512
+    # RoBERTa counts positions from pad_token_id + 1, so two of its 514 are never used.
+    if config.model_type in ("roberta", "camembert", "xlm-roberta"):
+        positions -= (config.pad_token_id or 0) + 1
+    allowed = min(positions, tokenizer.model_max_length)
+    if stated is not None and stated > allowed:
+        raise RecipeError([f"data.max_length: found {stated}, this checkpoint takes 2 to {allowed} tokens"])
+    return stated or allowed

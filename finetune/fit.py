@@ -1,0 +1,213 @@
+"""One seed of a run: its model, training and test predictions, kept on disk so that a resumed run need not repeat it.
+
+Owns the order of those steps for a seed. The run around the seeds is `run`.
+"""
+
+import json
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from finetune.batching import plan_batch
+from finetune.errors import RecipeError, StorageError
+from finetune.loss import balanced_class_weights
+from finetune.machine import choose_precision, choose_threads
+from finetune.model import Checkpoint, LoadedModel, load_classifier
+from finetune.predict import build_predictions, predict_logits, probabilities_of
+from finetune.processes import Processes
+from finetune.records import HistoryPoint, Measurement
+from finetune.report import SeedResult
+from finetune.run_dir import RunDir, read_measurement, read_predictions, write_predictions, write_record
+from finetune.scores import score_slices
+from finetune.trainer import TrainOutcome, train_model
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from finetune.data import TaskData
+    from finetune.features import Features
+    from finetune.recipe import Recipe
+    from finetune.task import Part, Task
+
+
+@dataclass(frozen=True)
+class SeedJob:
+    """What every seed of a run shares."""
+
+    recipe: "Recipe"
+    task: "Task"
+    data: "TaskData"
+    checkpoint: Checkpoint
+    features: "dict[Part, Features]"
+    slices: "dict[str, NDArray[np.int64]]"
+    processes: Processes
+    name: str
+
+
+def fit_seed(job: SeedJob, seed: int, run_dir: RunDir, *, resume: bool) -> SeedResult:
+    """Train, predict and score one seed, or read what an interrupted run has finished of it.
+
+    Raises:
+        InvalidResultError: a loss, gradient or output is not finite.
+    """
+    finished = job.processes.agree(read_measurement(run_dir) if resume and run_dir.predictions.exists() else None)
+    if finished is None:
+        probabilities, measurement = _train_and_predict(job, seed, run_dir, resume=resume)
+    else:
+        probabilities, measurement = (
+            np.array([row.probabilities for row in read_predictions(run_dir.predictions)]),
+            finished,
+        )
+    scores = (
+        score_slices(
+            job.task.metrics, job.features["test"].labels, probabilities, job.slices, job.recipe.evaluate.bootstrap
+        )
+        if job.processes.is_first
+        else []
+    )
+    return SeedResult(seed, probabilities, measurement, scores, _read_history(run_dir, seed, job.task.primary_metric))
+
+
+def _train_and_predict(
+    job: SeedJob, seed: int, run_dir: RunDir, *, resume: bool
+) -> "tuple[NDArray[np.float64], Measurement]":
+    import torch
+    from transformers import set_seed
+
+    recipe, processes = job.recipe, job.processes
+    if processes.is_first:
+        run_dir.path.mkdir(parents=True, exist_ok=True)
+    torch.set_num_threads(choose_threads(recipe.train.threads if recipe.train else None, processes.count))
+    set_seed(seed)
+    loaded = load_classifier(job.checkpoint, job.data.label_names, is_fresh_head=recipe.train is not None)
+    precision = choose_precision(recipe.train.precision) if recipe.train else "fp32"
+    outcome = TrainOutcome(0.0, 0, 0, 0, None, None)
+    if recipe.train is not None:
+        plan = plan_batch(recipe.train.batch_size, recipe.train.micro_batch_size, processes.count)
+        outcome = train_model(
+            loaded,
+            job.features["train"],
+            job.features.get("dev"),
+            recipe,
+            run_dir,
+            plan=plan,
+            seed=seed,
+            precision=precision,
+            metric=job.task.primary_metric,
+            class_weights=class_weights_of(recipe, job.data),
+            title=f"{job.name}, seed {seed}",
+            resume_from=find_checkpoint_to_resume(run_dir) if resume else None,
+        )
+    elif torch.accelerator.is_available():
+        loaded.model.to(torch.accelerator.current_accelerator())
+    logits = predict_logits(
+        loaded.model,
+        job.features["test"],
+        recipe.evaluate.batch_size,
+        process=processes.rank,
+        processes=processes.count,
+    )
+    probabilities = probabilities_of(logits)
+    measurement = Measurement(
+        seed=seed,
+        train_seconds=outcome.seconds,
+        examples_seen=outcome.examples,
+        tokens_seen=outcome.tokens,
+        padded_tokens_seen=outcome.padded_tokens,
+        final_loss=outcome.final_loss,
+        dev_score=outcome.dev_score,
+        precision=precision,
+        parameters=loaded.model.num_parameters(),
+        notes=list(loaded.notes),
+    )
+    if processes.is_first:
+        test = job.data.splits["test"]
+        save_model(loaded, run_dir)
+        write_predictions(
+            run_dir.predictions,
+            build_predictions(
+                list(test.examples["row"]), "test", list(test.examples["label"]), probabilities, job.data.label_names
+            ),
+        )
+        # Written last: a seed with a measurement is a finished seed.
+        write_record(run_dir.measurement, measurement)
+        shutil.rmtree(run_dir.checkpoints, ignore_errors=True)
+    processes.wait()
+    return probabilities, measurement
+
+
+def save_model(loaded: LoadedModel, run_dir: RunDir) -> None:
+    """Write model, tokenizer and label names whole or not at all.
+
+    Raises:
+        StorageError: the disk is full or failed.
+    """
+    beside = run_dir.model.with_name(f".{run_dir.model.name}.{os.getpid()}")
+    try:
+        # The Trainer turns the decoder's cache off for training; who generates from the model later wants it.
+        loaded.model.config.use_cache = True
+        loaded.model.save_pretrained(beside)
+        loaded.tokenizer.save_pretrained(beside)
+        if run_dir.model.exists():
+            shutil.rmtree(run_dir.model)
+        beside.rename(run_dir.model)
+    except (OSError, RuntimeError) as error:
+        shutil.rmtree(beside, ignore_errors=True)
+        free = shutil.disk_usage(run_dir.path).free // 2**20
+        raise StorageError(
+            f"{run_dir.model}: the model can't be written ({str(error).splitlines()[0]}; {free} MB free)"
+        ) from None
+
+
+def class_weights_of(recipe: "Recipe", data: "TaskData") -> tuple[float, ...] | None:
+    """Return the weight of each class in the loss, or None for equal ones.
+
+    Raises:
+        RecipeError: not one weight a label.
+    """
+    stated = recipe.train.class_weights if recipe.train else None
+    if stated is None:
+        return None
+    if stated == "balanced":
+        counts = np.bincount(data.splits["train"].examples["label"], minlength=len(data.label_names))
+        return balanced_class_weights([int(count) for count in counts])
+    if len(stated) != len(data.label_names):
+        raise RecipeError(
+            [
+                f"train.class_weights: {len(stated)} weights, but {len(data.label_names)} labels: {', '.join(data.label_names)}"
+            ]
+        )
+    return tuple(float(weight) for weight in stated)
+
+
+def find_checkpoint_to_resume(run_dir: RunDir) -> Path | None:
+    """Return the newest checkpoint of a seed that was written to its end, or None.
+
+    The Trainer writes trainer_state.json last.
+    """
+    whole = [path for path in run_dir.checkpoints.glob("checkpoint-*") if (path / "trainer_state.json").is_file()]
+    return max(whole, key=lambda path: int(path.name.partition("-")[2]), default=None)
+
+
+def _read_history(run_dir: RunDir, seed: int, primary_metric: str) -> list[HistoryPoint]:
+    if not run_dir.events.exists():
+        return []
+    points = []
+    for line in run_dir.events.read_text(encoding="utf-8").splitlines():
+        event = json.loads(line)
+        points.append(
+            HistoryPoint(
+                seed=seed,
+                step=event["step"],
+                epoch=event["epoch"],
+                loss=event.get("loss"),
+                learning_rate=event.get("learning_rate"),
+                gradient_norm=event.get("gradient_norm"),
+                dev_score=event.get("dev", {}).get(primary_metric),
+            )
+        )
+    return points

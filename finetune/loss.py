@@ -1,0 +1,31 @@
+"""The loss of a run, one value a row, so that it can be summed once however a batch is cut.
+
+Owns the arithmetic. transformers 5.23 multiplies the loss of BERT's and GPT-2's classification heads by accumulation steps and by
+processes (huggingface/transformers#47688); here the rows' losses are weighted, summed, and divided by the summed weights of the
+whole batch: the weighted mean of torch.nn.CrossEntropyLoss, over processes and accumulation steps together.
+"""
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+
+def row_losses(logits: Tensor, labels: Tensor, label_smoothing: float = 0.0) -> Tensor:
+    """Return the cross-entropy of each row in 32-bit floats, (batch,), from logits (batch, classes) and labels (batch,)."""
+    return functional.cross_entropy(logits.float(), labels, reduction="none", label_smoothing=label_smoothing)
+
+
+def batch_loss(losses: Tensor, weights: Tensor, total_weight: Tensor | float) -> Tensor:
+    """Return this share's part of the weighted mean: losses and weights (batch,), `total_weight` over the whole batch."""
+    return (losses * weights).sum() / total_weight
+
+
+def balanced_class_weights(label_counts: list[int]) -> tuple[float, ...]:
+    """Return weights inverse to class frequency, `rows / (classes × count)` as in scikit-learn's "balanced"."""
+    rows, classes = sum(label_counts), len(label_counts)
+    return tuple(rows / (classes * count) if count else 0.0 for count in label_counts)
+
+
+def is_finite(value: Tensor | float) -> bool:
+    """Say whether a number can be trusted; looking costs a synchronisation on a GPU."""
+    return bool(torch.isfinite(torch.as_tensor(value)).all())

@@ -1,0 +1,167 @@
+"""From a model and features to probabilities in row order, and from a finished run to answers about new texts.
+
+Owns inference: every row once, in file order, whatever the batches and processes. Computes no score.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from finetune.errors import DataError, InvalidResultError, MissingInputError
+from finetune.records import Prediction, Report
+from finetune.run_dir import RunDir, read_report
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+    from finetune.features import Features
+    from finetune.model import LoadedModel
+
+
+def predict_logits(
+    model: "PreTrainedModel",
+    features: "Features",
+    batch_size: int,
+    *,
+    process: int = 0,
+    processes: int = 1,
+    pad_to: int | None = None,
+) -> NDArray[np.float32]:
+    """Return logits (rows, classes) in row order, the same on every process.
+
+    Batches hold rows of like length, so that next to nothing is padding; each process takes every `processes`-th of them.
+    """
+    import torch
+
+    from finetune.batching import Collator, order_for_evaluation
+
+    collate = Collator(model.config.pad_token_id or 0, pad_to=pad_to)
+    was_training = model.training
+    model.eval()
+    found: list[tuple[NDArray[np.int64], NDArray[np.float32]]] = []
+    with torch.inference_mode():
+        for numbers in order_for_evaluation(features.lengths, batch_size)[process::processes]:
+            batch = collate([features[int(number)] for number in numbers])
+            del batch["labels"], batch["weights"]
+            logits = model(**{name: tensor.to(model.device) for name, tensor in batch.items()}).logits
+            found.append((numbers, logits.float().cpu().numpy()))
+    model.train(was_training)
+    if processes > 1:
+        from accelerate.utils import gather_object
+
+        found = gather_object(found)
+    merged = np.zeros((len(features), int(model.config.num_labels or 0)), dtype=np.float32)
+    for numbers, logits in found:
+        merged[numbers] = logits
+    return merged
+
+
+def probabilities_of(logits: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Return the softmax of logits (rows, classes), in 64-bit floats.
+
+    Raises:
+        InvalidResultError: a logit is not finite.
+    """
+    if not np.isfinite(logits).all():
+        bad = int((~np.isfinite(logits).all(axis=1)).sum())
+        raise InvalidResultError(
+            f"the model's output is not finite on {bad} of {len(logits)} rows; nothing is reported"
+        )
+    from scipy.special import softmax
+
+    return np.asarray(softmax(logits.astype(np.float64), axis=1))
+
+
+def build_predictions(
+    rows: Sequence[str],
+    split: str,
+    labels: Sequence[int],
+    probabilities: NDArray[np.float64],
+    label_names: Sequence[str],
+) -> list[Prediction]:
+    """Return one record a row, in the order given; `probabilities` is (rows, classes)."""
+    return [
+        Prediction(
+            row=row,
+            split=split,
+            expected=label_names[label],
+            predicted=label_names[int(row_probabilities.argmax())],
+            probabilities=[round(float(value), 9) for value in row_probabilities],
+        )
+        for row, label, row_probabilities in zip(rows, labels, probabilities, strict=True)
+    ]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a fitted model says of one text; probabilities by label name."""
+
+    label: str
+    probabilities: dict[str, float]
+
+
+@dataclass(frozen=True)
+class FittedRun:
+    """A completed run: its report, and its model for new texts."""
+
+    path: Path
+
+    @cached_property
+    def report(self) -> Report:
+        """The run's report."""
+        return read_report(RunDir(self.path))
+
+    @cached_property
+    def loaded(self) -> "LoadedModel":
+        """The run's model, read on first use."""
+        from finetune.model import find_checkpoint, label_names_of, load_classifier, load_config
+        from finetune.recipe import ModelSettings
+
+        folder = RunDir(self.path).model
+        if not folder.is_dir():
+            raise MissingInputError(f"{self.path}: no {folder.name}/ in this run")
+        checkpoint = find_checkpoint(ModelSettings(checkpoint=str(folder.absolute())))
+        return load_classifier(checkpoint, label_names_of(load_config(checkpoint)), is_fresh_head=False)
+
+    def predict(self, texts: Sequence[str | tuple[str, str]], batch_size: int = 64) -> list[Answer]:
+        """Return an answer for each text, or pair of texts, in the order given."""
+        if not texts:
+            return []
+        from datasets import Dataset
+
+        from finetune.features import choose_max_length, encode_features
+        from finetune.model import label_names_of
+
+        is_pair = isinstance(texts[0], tuple)
+        if any(isinstance(text, tuple) != is_pair for text in texts):
+            raise DataError("either every input is one text, or every input is a pair of texts")
+        columns = (
+            {"text": [text[0] for text in texts], "text_pair": [text[1] for text in texts]}
+            if is_pair
+            else {"text": list(texts)}
+        )
+        model, tokenizer = self.loaded.model, self.loaded.tokenizer
+        limit = choose_max_length(self.report.recipe["data"].get("max_length"), model.config, tokenizer)
+        features = encode_features(Dataset.from_dict(columns), tokenizer, limit)
+        names = label_names_of(model.config)
+        return [
+            Answer(names[int(row.argmax())], dict(zip(names, map(float, row), strict=True)))
+            for row in probabilities_of(predict_logits(model, features, batch_size))
+        ]
+
+
+def load_run(path: str | Path) -> FittedRun:
+    """Return the completed run in `path`.
+
+    Raises:
+        MissingInputError: no such run, or it isn't complete.
+        DataError: its report is damaged or of another schema version.
+    """
+    run = FittedRun(Path(path))
+    run.report  # noqa: B018 - read now, so that a wrong path is known at once
+    return run

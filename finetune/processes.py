@@ -1,0 +1,80 @@
+"""The processes of one run: who is first, what all of them must agree on.
+
+Owns the contact with accelerate's process group outside training. A run of one process starts no group.
+"""
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TypeVar
+
+from finetune.errors import RecipeError
+from finetune.machine import process_rank, processes_asked_for, refuse_silent_single_process
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Processes:
+    """This process among those of the run."""
+
+    rank: int
+    count: int
+
+    @property
+    def is_first(self) -> bool:
+        """Say whether this process writes."""
+        return self.rank == 0
+
+    def agree(self, value: T) -> T:
+        """Return the first process's value on all of them."""
+        if self.count == 1:
+            return value
+        from accelerate.utils import broadcast_object_list
+
+        holder = [value]
+        broadcast_object_list(holder)
+        return holder[0]
+
+    def wait(self) -> None:
+        """Wait until every process is here."""
+        if self.count > 1:
+            from accelerate import PartialState
+
+            PartialState().wait_for_everyone()
+
+
+def join_processes() -> Processes:
+    """Return this process's place, after joining the group its launcher announced.
+
+    Raises:
+        RecipeError: fewer processes came up than the launcher was asked for.
+    """
+    refuse_silent_single_process()
+    asked = processes_asked_for()
+    if asked == 1:
+        return Processes(0, 1)
+    import torch
+    from accelerate import PartialState
+
+    state = PartialState(cpu=not torch.accelerator.is_available())
+    if state.num_processes != asked:
+        raise RecipeError(
+            [
+                f"{asked} processes were asked for, {state.num_processes} came up; use finetune run RECIPE --processes {asked}"
+            ]
+        )
+    return Processes(process_rank(), asked)
+
+
+@contextmanager
+def leave_group_at_end() -> Generator[None]:
+    """Close the process group, so that torch doesn't complain of a leak at exit."""
+    try:
+        yield
+    finally:
+        if processes_asked_for() > 1:
+            import torch.distributed as distributed
+
+            if distributed.is_initialized():
+                distributed.destroy_process_group()

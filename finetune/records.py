@@ -1,0 +1,234 @@
+"""The typed records that a run leaves on disk, and the report made of them.
+
+Owns their shape and nothing else: `report` builds a Report, `render` shows it, `run_dir` names the files. Imports no torch.
+"""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+SCHEMA_VERSION = 1
+
+
+class Record(BaseModel):
+    """Base of every record: frozen, and an unknown field is an error, so that an older reader never guesses."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
+
+
+class SplitRecord(Record):
+    """What stands in one split, and what a careful reader wants to know about it."""
+
+    part: Literal["train", "dev", "test"]
+    origin: str
+    """Files the rows come from, or the split they were carved from."""
+    rows: int
+    labels: dict[str, int]
+    """Rows of each label, in the order of label ids."""
+    duplicates: int
+    """Rows whose text stands in an earlier row of the split."""
+    contradictions: int
+    """Texts that stand in the split with more than one label."""
+    empty: int
+    """Rows without a visible character."""
+    truncated: int | None = None
+    """Rows longer than max_length tokens; None before tokenisation."""
+    mean_tokens: float | None = None
+    longest_tokens: int | None = None
+    fingerprint: str
+    """SHA-256 over the canonical JSON of (texts, label name) of each row, in file order."""
+
+
+class SharedRows(Record):
+    """Rows of an evaluation split whose text stands in train too."""
+
+    part: Literal["dev", "test"]
+    rows: list[str]
+
+
+class DataRecord(Record):
+    """The rows of a run: where they come from, how they were cut, what the checks found."""
+
+    task: str
+    source: str
+    licence: str
+    labels: list[str]
+    splits: list[SplitRecord]
+    shared_with_train: list[SharedRows]
+    dropped_train_rows: int
+    """Train rows left out because their text stands in the test."""
+    selection: str
+    """What played dev, or why nothing did."""
+
+
+class Prediction(Record):
+    """What the model said of one row."""
+
+    row: str
+    """`<split>/<0-based row in the source>`."""
+    split: str
+    expected: str
+    predicted: str
+    probabilities: list[float]
+
+
+class Score(Record):
+    """One number with what it was measured on."""
+
+    name: str
+    predictor: str = "model"
+    """model, or the name of a baseline."""
+    slice: str = "all"
+    split: str = "test"
+    value: float | None
+    low: float | None
+    high: float | None
+    n: int
+    higher_is_better: bool
+    reason: str = ""
+    """Why the value or its interval is undefined."""
+
+
+class SeedRecord(Record):
+    """The outcome of one seed."""
+
+    seed: int
+    score: float | None
+    """Primary metric on all test rows."""
+    dev_score: float | None
+    collapsed_to: str | None
+    """Label that every test row got, where the model predicts one class only."""
+    train_seconds: float
+    final_loss: float | None
+
+
+class SeedSummaryRecord(Record):
+    """A score over seeds; low and high are the Student-t interval of the mean."""
+
+    name: str
+    slice: str
+    mean: float
+    standard_deviation: float | None
+    low: float | None
+    high: float | None
+    minimum: float
+    maximum: float
+    n: int
+    values: list[float]
+
+
+class HistoryPoint(Record):
+    """One logged moment of training."""
+
+    seed: int
+    step: int
+    epoch: float
+    loss: float | None = None
+    learning_rate: float | None = None
+    gradient_norm: float | None = None
+    dev_score: float | None = None
+
+
+class Confusion(Record):
+    """Counts by expected label (rows) and predicted label (columns)."""
+
+    labels: list[str]
+    counts: list[list[int]]
+
+
+class Mistake(Record):
+    """A wrong answer that the model was sure of."""
+
+    row: str
+    text: str
+    expected: str
+    predicted: str
+    probability: float
+
+
+class BandVerdict(Record):
+    """A measured score held against the recipe's band."""
+
+    metric: str
+    slice: str
+    low: float
+    high: float
+    source: str
+    verdict: Literal["within", "above", "below", "not comparable"]
+    reason: str
+
+
+class Provenance(Record):
+    """Everything needed to judge, and to repeat, the run."""
+
+    command: str
+    started: str
+    seconds: float
+    train_seconds: float
+    examples_per_second: float | None
+    tokens_per_second: float | None
+    """Real tokens, padding not counted."""
+    padding_share: float | None
+    """Share of padding among the tokens that went through the model in training."""
+    peak_memory_megabytes: float
+    device: str
+    processes: int
+    threads: int
+    precision: str
+    parameters: int
+    checkpoint: str
+    checkpoint_sha256: str
+    versions: dict[str, str]
+    git: str
+    settings: str = ""
+    """Where a choice of the recipe was left to the machine: what was chosen."""
+
+
+class Report(Record):
+    """The record of a run that everything shown to people is rendered from."""
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    name: str
+    task: str
+    title: str
+    primary_metric: str
+    seeds: list[SeedRecord]
+    warnings: list[str]
+    data: DataRecord
+    scores: list[Score]
+    seed_summaries: list[SeedSummaryRecord]
+    baselines: list[Score]
+    bands: list[BandVerdict]
+    confusion: Confusion | None
+    mistakes: list[Mistake]
+    history: list[HistoryPoint]
+    saved_model: str
+    """Which seed's weights `model/` holds, and why."""
+    recipe: dict[str, Any]
+    provenance: Provenance
+
+
+class Status(Record):
+    """How a run stands, for people and schedulers."""
+
+    state: Literal["running", "complete", "failed", "stopped"]
+    exit_code: int | None
+    message: str
+    process_id: int
+    host: str
+    updated: str
+
+
+class Measurement(Record):
+    """The outcome of training one seed, kept so that a resumed run need not repeat it."""
+
+    seed: int
+    train_seconds: float
+    examples_seen: int
+    tokens_seen: int
+    padded_tokens_seen: int
+    final_loss: float | None
+    dev_score: float | None
+    precision: str
+    parameters: int
+    notes: list[str]

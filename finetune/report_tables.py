@@ -1,0 +1,369 @@
+"""The tables of a report as rows of finished strings, the same for HTML, Markdown and the terminal.
+
+Owns which figures stand in which row and column. How a figure is written is in `wording`, how a table looks in `render`. Every
+string that leaves this module is plain text on one line.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from finetune.records import Report, Score, SplitRecord
+from finetune.scores import pick
+from finetune.wording import (
+    NOT_MEASURED,
+    find_rivals,
+    find_summary,
+    format_count,
+    format_score,
+    format_score_value,
+    format_seconds,
+    format_share,
+    main_predictor,
+    metric_title,
+    plain,
+    shorten,
+    write_score,
+    write_summary,
+)
+
+SHORT_FINGERPRINT = 12
+MOST_CLASSES_IN_MATRIX = 30
+CONFUSIONS_SHOWN = 30
+Figures = tuple[float | None, float | None, float | None]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of a table.
+
+    Attributes:
+        figures: value and interval for a picture of the row, None where there is none to draw.
+        ticks: what the baselines reached, for the same picture.
+        shades: for each cell the share, 0 to 1, that colours it.
+        is_alarming: whether the row must be seen.
+    """
+
+    cells: tuple[str, ...]
+    figures: Figures | None = None
+    ticks: tuple[float, ...] = ()
+    shades: tuple[float, ...] = ()
+    is_alarming: bool = False
+
+
+@dataclass(frozen=True)
+class Table:
+    """A caption, column titles, rows; `align` holds l (text) or r (figures) for each column, `note` explains."""
+
+    caption: str
+    columns: tuple[str, ...]
+    rows: tuple[Row, ...]
+    align: str
+    note: str = ""
+
+
+def _main_scores(report: Report, slice_name: str | None = None) -> list[Score]:
+    predictor = main_predictor(report)
+    return [score for score in report.scores if score.predictor == predictor and slice_name in (None, score.slice)]
+
+
+def _measured(report: Report, score: Score) -> tuple[list[str], Figures]:
+    """Return the cells of a score, the mean over seeds first where there are several, and what to draw of it."""
+    summary = find_summary(report, score.name, score.slice)
+    if not report.seed_summaries:
+        return [write_score(score)], (score.value, score.low, score.high)
+    if summary is None:
+        return ["undefined for some seed", write_score(score)], (score.value, score.low, score.high)
+    return [write_summary(summary), write_score(score)], (summary.mean, summary.low, summary.high)
+
+
+def _score_columns(report: Report) -> list[str]:
+    predictor = plain(main_predictor(report))
+    return ["mean over seeds", predictor] if report.seed_summaries else [predictor]
+
+
+def _explain(report: Report) -> str:
+    rows = "Brackets hold 95 % bootstrap intervals over the rows"
+    return (
+        f"{rows}; after ±, the standard deviation over seeds, they hold the 95 % t-interval of the mean."
+        if report.seed_summaries
+        else f"{rows}; they say nothing of other seeds."
+    )
+
+
+def build_score_table(report: Report) -> Table:
+    """Return every metric on all test rows beside the baselines."""
+    names = list(dict.fromkeys(score.predictor for score in report.baselines))
+    rows = []
+    for score in _main_scores(report, "all"):
+        cells, figures = _measured(report, score)
+        rivals = [pick(report.baselines, score.name, predictor=name) for name in names]
+        title = metric_title(score.name) + ("" if score.higher_is_better else " (lower is better)")
+        rows.append(
+            Row(
+                (title, *cells, *(write_score(rival) for rival in rivals), format_count(score.n)),
+                figures,
+                tuple(rival.value for rival in rivals if rival and rival.value is not None),
+            )
+        )
+    columns = ("metric", *_score_columns(report), *map(plain, names), "n")
+    return Table(
+        "Every metric on all test rows", columns, tuple(rows), "l" + "l" * (len(columns) - 2) + "r", _explain(report)
+    )
+
+
+def build_slice_table(report: Report) -> Table:
+    """Return the primary metric on all rows and on each slice."""
+    whole = tuple(rival.value for rival in find_rivals(report, report.primary_metric) if rival.value is not None)
+    rows = []
+    for score in _main_scores(report):
+        if score.name == report.primary_metric:
+            cells, figures = _measured(report, score)
+            rows.append(
+                Row((plain(score.slice), *cells, format_count(score.n)), figures, whole if score.slice == "all" else ())
+            )
+    columns = ("slice", *_score_columns(report), "n")
+    return Table(
+        f"{metric_title(report.primary_metric)} by slice", columns, tuple(rows), "l" * (len(columns) - 1) + "r"
+    )
+
+
+def build_every_slice_table(report: Report) -> Table:
+    """Return every metric on each slice."""
+    rows = [
+        Row((plain(score.slice), metric_title(score.name), *_measured(report, score)[0], format_count(score.n)))
+        for score in _main_scores(report)
+        if score.slice != "all"
+    ]
+    columns = ("slice", "metric", *_score_columns(report), "n")
+    return Table("Every metric by slice", columns, tuple(rows), "l" * (len(columns) - 1) + "r")
+
+
+def build_seed_table(report: Report) -> Table:
+    """Return the outcome of each seed."""
+    rows = []
+    for seed in report.seeds:
+        own = pick(report.scores, report.primary_metric, predictor=f"seed {seed.seed}")
+        trained = format_seconds(seed.train_seconds) if seed.train_seconds else "none"
+        rows.append(
+            Row(
+                (
+                    str(seed.seed),
+                    write_score(own) if own else format_score(seed.score),
+                    _write(seed.dev_score),
+                    f"yes, to {plain(seed.collapsed_to)}" if seed.collapsed_to is not None else "no",
+                    trained,
+                    _write(seed.final_loss),
+                ),
+                is_alarming=seed.collapsed_to is not None,
+            )
+        )
+    columns = ("seed", metric_title(report.primary_metric), "dev score", "collapsed", "training", "final loss")
+    return Table("Each seed", columns, tuple(rows), "rlrlrr")
+
+
+def build_summary_table(report: Report) -> Table:
+    """Return mean, spread and extremes over seeds of every metric on all rows."""
+    rows = [
+        Row(
+            (
+                metric_title(entry.name),
+                write_summary(entry),
+                format_score_value(entry.minimum),
+                format_score_value(entry.maximum),
+                format_count(entry.n),
+            )
+        )
+        for entry in report.seed_summaries
+        if entry.slice == "all"
+    ]
+    return Table(
+        "Over the seeds, all test rows",
+        ("metric", "mean ± standard deviation (interval of the mean)", "min", "max", "seeds"),
+        tuple(rows),
+        "llrrr",
+    )
+
+
+def build_confusion_table(report: Report) -> Table:
+    """Return the confusion matrix, or its most frequent confusions where it is too large to read."""
+    assert report.confusion is not None
+    labels = [plain(label) for label in report.confusion.labels]
+    counts = report.confusion.counts
+    if len(labels) > MOST_CLASSES_IN_MATRIX:
+        pairs = [
+            (count, expected, predicted)
+            for expected, row in enumerate(counts)
+            for predicted, count in enumerate(row)
+            if count and expected != predicted
+        ]
+        pairs.sort(key=lambda pair: (-pair[0], pair[1:]))
+        return Table(
+            "Most frequent confusions",
+            ("expected", "predicted", "rows"),
+            tuple(
+                Row((labels[expected], labels[predicted], format_count(count)))
+                for count, expected, predicted in pairs[:CONFUSIONS_SHOWN]
+            ),
+            "llr",
+        )
+    rows = [
+        Row(
+            (
+                label,
+                *map(format_count, row),
+                format_count(sum(row)),
+                format_share(row[number] / sum(row)) if sum(row) else "–",
+            ),
+            shades=(0.0, *(count / sum(row) if sum(row) else 0.0 for count in row), 0.0, 0.0),
+        )
+        for number, (label, row) in enumerate(zip(labels, counts, strict=True))
+    ]
+    return Table(
+        "Rows by expected label, columns by predicted label",
+        ("expected \\ predicted", *labels, "rows", "recall"),
+        tuple(rows),
+        "l" + "r" * (len(labels) + 2),
+    )
+
+
+def build_mistake_table(report: Report, longest_text: int | None = None) -> Table:
+    """Return the wrong answers given with the highest probability; texts end after `longest_text` characters."""
+    rows = [
+        Row(
+            (
+                plain(mistake.row),
+                shorten(plain(mistake.text), longest_text) if longest_text else plain(mistake.text),
+                plain(mistake.expected),
+                plain(mistake.predicted),
+                format_score_value(mistake.probability),
+            )
+        )
+        for mistake in report.mistakes
+    ]
+    return Table(
+        "Wrong answers, surest first", ("row", "text", "expected", "predicted", "probability"), tuple(rows), "llllr"
+    )
+
+
+def _write(value: float | None) -> str:
+    return "–" if value is None else format_score_value(value)
+
+
+def _by_split(splits: Sequence[SplitRecord], facts: Iterable[tuple[str, list[str]]], caption: str) -> Table:
+    return Table(
+        caption,
+        ("", *(split.part for split in splits)),
+        tuple(Row((name, *cells)) for name, cells in facts),
+        "l" + "r" * len(splits),
+    )
+
+
+def build_split_table(report: Report) -> Table:
+    """Return what the checks found in each split."""
+    splits = report.data.splits
+    shared = {entry.part: format_count(len(entry.rows)) for entry in report.data.shared_with_train}
+
+    def count(value: int | None) -> str:
+        return NOT_MEASURED if value is None else format_count(value)
+
+    return _by_split(
+        splits,
+        [
+            ("rows", [format_count(split.rows) for split in splits]),
+            ("origin", [plain(split.origin) for split in splits]),
+            (
+                "rows shared with train",
+                ["–" if split.part == "train" else shared.get(split.part, "0") for split in splits],
+            ),
+            ("rows that repeat an earlier text", [format_count(split.duplicates) for split in splits]),
+            ("texts with more than one label", [format_count(split.contradictions) for split in splits]),
+            ("empty rows", [format_count(split.empty) for split in splits]),
+            ("rows cut at the token limit", [count(split.truncated) for split in splits]),
+            (
+                "mean tokens",
+                [NOT_MEASURED if split.mean_tokens is None else f"{split.mean_tokens:.1f}" for split in splits],
+            ),
+            ("longest, in tokens", [count(split.longest_tokens) for split in splits]),
+            ("fingerprint", [split.fingerprint[:SHORT_FINGERPRINT] for split in splits]),
+        ],
+        "What stands in each split",
+    )
+
+
+def build_label_table(report: Report) -> Table:
+    """Return the rows of each label in each split."""
+    splits = report.data.splits
+    rows = []
+    for label in report.data.labels:
+        counts = [(split.labels.get(label, 0), split.rows) for split in splits]
+        shares = tuple(count / total if total else 0.0 for count, total in counts)
+        rows.append(
+            Row(
+                (
+                    plain(label),
+                    *(
+                        f"{format_count(count)} ({format_share(share)})"
+                        for (count, _), share in zip(counts, shares, strict=True)
+                    ),
+                ),
+                shades=(0.0, *shares),
+            )
+        )
+    return Table("Label balance", ("label", *(split.part for split in splits)), tuple(rows), "l" + "r" * len(splits))
+
+
+def list_data_facts(report: Report) -> list[tuple[str, str]]:
+    """Return where the data comes from and how it was cut."""
+    data = report.data
+    return [
+        ("source", plain(data.source)),
+        ("licence", plain(data.licence)),
+        ("selection", plain(data.selection)),
+        ("train rows dropped because they stand in the test", format_count(data.dropped_train_rows)),
+    ]
+
+
+def list_fingerprints(report: Report) -> list[tuple[str, str]]:
+    """Return the full fingerprints, and the rows that stand in train too."""
+    return [
+        *((f"fingerprint of {split.part} (SHA-256)", plain(split.fingerprint)) for split in report.data.splits),
+        *(
+            (f"{entry.part} rows that stand in train too", ", ".join(map(plain, entry.rows)) or "none")
+            for entry in report.data.shared_with_train
+        ),
+    ]
+
+
+def list_provenance(report: Report) -> list[tuple[str, str]]:
+    """Return everything needed to judge, and to repeat, the run."""
+    made = report.provenance
+
+    def rate(value: float | None) -> str:
+        return NOT_MEASURED if value is None else f"{value:,.1f} per second"
+
+    return [
+        ("command", plain(made.command)),
+        ("started", plain(made.started)),
+        ("whole run", format_seconds(made.seconds)),
+        ("training", format_seconds(made.train_seconds) if made.train_seconds else "none"),
+        ("examples", rate(made.examples_per_second)),
+        ("tokens, padding not counted", rate(made.tokens_per_second)),
+        (
+            "padding",
+            NOT_MEASURED
+            if made.padding_share is None
+            else f"{format_share(made.padding_share)} of the tokens computed",
+        ),
+        ("peak memory", f"{made.peak_memory_megabytes:,.0f} MB"),
+        ("device", plain(made.device)),
+        ("processes", format_count(made.processes)),
+        ("threads", format_count(made.threads)),
+        ("precision", plain(made.precision)),
+        *((("settings left to the machine", plain(made.settings)),) if made.settings else ()),
+        ("parameters", format_count(made.parameters)),
+        ("checkpoint", plain(made.checkpoint)),
+        ("checkpoint SHA-256", plain(made.checkpoint_sha256)),
+        ("code", plain(made.git)),
+        ("versions", ", ".join(f"{plain(name)} {plain(version)}" for name, version in made.versions.items())),
+        ("saved model", plain(report.saved_model)),
+    ]

@@ -1,0 +1,287 @@
+"""A run on disk: the only module that spells the file names of a run.
+
+Owns creating, locking and listing run folders and writing whole files. What the files hold is decided by their writers.
+"""
+
+import json
+import os
+import shutil
+import socket
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from finetune.errors import DataError, MissingInputError, OutputError, PermissionDeniedError, StorageError
+from finetune.records import DataRecord, Measurement, Prediction, Report, Status
+
+R = TypeVar("R", bound=BaseModel)
+
+
+@dataclass(frozen=True)
+class RunDir:
+    """The folder of a run, or of one seed of it, and the names of what lies inside."""
+
+    path: Path
+
+    @property
+    def recipe(self) -> Path:
+        """The resolved recipe."""
+        return self.path / "recipe.yaml"
+
+    @property
+    def status(self) -> Path:
+        """How the run stands."""
+        return self.path / "status.json"
+
+    @property
+    def lock(self) -> Path:
+        """Names the process that writes here."""
+        return self.path / "run.lock"
+
+    @property
+    def data(self) -> Path:
+        """Rows, checks and fingerprints."""
+        return self.path / "data.json"
+
+    @property
+    def events(self) -> Path:
+        """One JSON line a logged moment of training."""
+        return self.path / "events.jsonl"
+
+    @property
+    def predictions(self) -> Path:
+        """One JSON line a test row, in file order."""
+        return self.path / "predictions.jsonl"
+
+    @property
+    def measurement(self) -> Path:
+        """What training one seed took."""
+        return self.path / "training.json"
+
+    @property
+    def report(self) -> Path:
+        """The record that reports are rendered from."""
+        return self.path / "report.json"
+
+    @property
+    def report_markdown(self) -> Path:
+        """The report for pull requests."""
+        return self.path / "report.md"
+
+    @property
+    def report_html(self) -> Path:
+        """The report for browsers."""
+        return self.path / "report.html"
+
+    @property
+    def model(self) -> Path:
+        """The fitted model with its tokenizer and label names."""
+        return self.path / "model"
+
+    @property
+    def checkpoints(self) -> Path:
+        """States to resume training from."""
+        return self.path / "checkpoints"
+
+    def picture(self, name: str) -> Path:
+        """A picture that the Markdown report shows."""
+        return self.path / f"{name}.svg"
+
+    def seed(self, seed: int) -> "RunDir":
+        """The sub-folder of one seed."""
+        return RunDir(self.path / f"seed-{seed}")
+
+
+def default_run_path(recipe_name: str) -> Path:
+    """Return `runs/<recipe>/<time>`, a folder that doesn't exist yet."""
+    base = Path("runs") / recipe_name / datetime.now().strftime("%Y%m%d-%H%M%S")  # noqa: DTZ005
+    path, count = base, 1
+    while path.exists():
+        count += 1
+        path = base.with_name(f"{base.name}-{count}")
+    return path
+
+
+def find_unfinished_run(recipe_name: str) -> Path | None:
+    """Return the newest run of a recipe that didn't complete, or None."""
+    folder = Path("runs") / recipe_name
+    if not folder.is_dir():
+        return None
+    for path in sorted((path for path in folder.iterdir() if path.is_dir() and not path.is_symlink()), reverse=True):
+        status = read_status(RunDir(path))
+        if status is not None and status.state != "complete":
+            return path
+    return None
+
+
+def create_run_dir(path: Path, *, resume: bool) -> RunDir:
+    """Create the folder of a run, or open it to resume.
+
+    Raises:
+        OutputError: it holds something and `resume` is False, is in use by another process, or can't be created.
+    """
+    try:
+        if path.exists() and not path.is_dir():
+            raise OutputError(f"{path}: a file stands where the run folder should be")
+        if path.is_dir() and any(path.iterdir()) and not resume:
+            raise OutputError(
+                f"{path}: the folder isn't empty; choose another with --out, or continue the run with --resume"
+            )
+        path.mkdir(parents=True, exist_ok=True)
+    except (PermissionError, NotADirectoryError, FileExistsError) as error:
+        raise OutputError(f"{path}: the run folder can't be created ({error.strerror})") from None
+    except OSError as error:
+        raise OutputError(f"{path}: the run folder can't be created ({error.strerror})") from None
+    run_dir = RunDir(path)
+    _lock(run_dir)
+    return run_dir
+
+
+def _lock(run_dir: RunDir) -> None:
+    owner = f"{os.getpid()}@{socket.gethostname()}"
+    if run_dir.lock.exists():
+        process_id, _, host = run_dir.lock.read_text(encoding="utf-8").strip().partition("@")
+        is_gone = host == socket.gethostname() and process_id.isdigit() and not Path(f"/proc/{process_id}").exists()
+        if not is_gone and int(process_id or 0) != os.getpid():
+            raise OutputError(
+                f"{run_dir.path}: in use by process {process_id} on {host}; if that is gone, remove {run_dir.lock.name}"
+            )
+        run_dir.lock.unlink()
+    try:
+        with run_dir.lock.open("x", encoding="utf-8") as stream:
+            stream.write(owner)
+    except FileExistsError:
+        raise OutputError(f"{run_dir.path}: another process has just begun to write here") from None
+    except OSError as error:
+        raise OutputError(f"{run_dir.path}: can't be written ({error.strerror})") from None
+
+
+def unlock(run_dir: RunDir) -> None:
+    """Give the folder back."""
+    run_dir.lock.unlink(missing_ok=True)
+
+
+def link_latest(run_dir: RunDir, recipe_name: str) -> None:
+    """Point `runs/<recipe>/latest` at a completed run that lies beside it."""
+    if run_dir.path.parent.resolve() != (Path("runs") / recipe_name).resolve():
+        return
+    link = run_dir.path.parent / "latest"
+    beside = link.with_name(f".latest-{os.getpid()}")
+    beside.symlink_to(run_dir.path.name)
+    beside.replace(link)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file whole or not at all: beside, flushed to the disk, then renamed.
+
+    Raises:
+        StorageError: the disk is full or failed.
+    """
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with beside.open("w", encoding="utf-8", newline="\n") as stream:
+            stream.write(text)
+            stream.flush()
+            os.fsync(stream.fileno())
+        beside.replace(path)
+    except OSError as error:
+        beside.unlink(missing_ok=True)
+        free = shutil.disk_usage(path.parent).free // 2**20
+        raise StorageError(f"{path}: can't be written ({error.strerror}; {free} MB free)") from None
+
+
+def write_record(path: Path, record: BaseModel) -> None:
+    """Write a record as JSON."""
+    write_text(path, json.dumps(record.model_dump(mode="json"), indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def write_status(run_dir: RunDir, state: str, message: str, exit_code: int | None = None) -> None:
+    """Write how the run stands."""
+    write_record(
+        run_dir.status,
+        Status.model_validate(
+            {
+                "state": state,
+                "message": message,
+                "exit_code": exit_code,
+                "process_id": os.getpid(),
+                "host": socket.gethostname(),
+                "updated": datetime.now(UTC).isoformat(timespec="seconds"),
+            }
+        ),
+    )
+
+
+def read_status(run_dir: RunDir) -> Status | None:
+    """Return how a run stands, or None where no status was written."""
+    return _read(Status, run_dir.status) if run_dir.status.exists() else None
+
+
+def read_data_record(run_dir: RunDir) -> DataRecord:
+    """Return what `data.json` says."""
+    return _read(DataRecord, run_dir.data)
+
+
+def read_measurement(run_dir: RunDir) -> Measurement | None:
+    """Return what training a seed took, or None where the seed isn't finished."""
+    return _read(Measurement, run_dir.measurement) if run_dir.measurement.exists() else None
+
+
+def read_report(run_dir: RunDir) -> Report:
+    """Return the report of a completed run.
+
+    Raises:
+        MissingInputError: no such folder, or the run isn't complete.
+        DataError: the file is no report, or one of another schema version.
+    """
+    if not run_dir.path.is_dir():
+        raise MissingInputError(f"{run_dir.path}: no such run folder")
+    if not run_dir.report.exists():
+        status = read_status(run_dir)
+        state = f"the run is {status.state}: {status.message}" if status else "it is no run folder"
+        raise MissingInputError(f"{run_dir.path}: no {run_dir.report.name}; {state}")
+    return _read(Report, run_dir.report)
+
+
+def _read(kind: type[R], path: Path) -> R:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except PermissionError:
+        raise PermissionDeniedError(f"{path}: no permission to read this file") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: cannot be read ({error})") from None
+    try:
+        return kind.model_validate_json(text)
+    except ValidationError as error:
+        first = error.errors()[0]
+        if first["loc"] == ("schema_version",):
+            raise DataError(
+                f"{path}: written in schema version {first['input']}, this program reads version 1"
+            ) from None
+        where = ".".join(str(part) for part in first["loc"])
+        raise DataError(
+            f"{path}: not a {kind.__name__.lower()} of this program: {where or 'file'}: {first['msg']}"
+        ) from None
+
+
+def write_predictions(path: Path, predictions: Iterable[Prediction]) -> None:
+    """Write predictions as JSON lines, in the order given."""
+    write_text(path, "".join(prediction.model_dump_json() + "\n" for prediction in predictions))
+
+
+def read_predictions(path: Path) -> Iterator[Prediction]:
+    """Go through the predictions of a run.
+
+    Raises:
+        DataError: a line is no prediction.
+    """
+    with path.open(encoding="utf-8") as stream:
+        for number, line in enumerate(stream, 1):
+            try:
+                yield Prediction.model_validate_json(line)
+            except ValidationError as error:
+                raise DataError(f"{path}:{number}: not a prediction: {error.errors()[0]['msg']}") from None

@@ -1,0 +1,128 @@
+"""Where the rows of a recipe are: its own path, then `$FINETUNE_DATA`, then the hub's cache, then the hub.
+
+Owns finding files and the layout of their columns. Reads no rows; downloads only what a task's source names, at its pinned
+revision, and respects HF_HUB_OFFLINE.
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from importlib.resources import files
+from pathlib import Path
+
+from finetune.errors import DataError, MissingInputError, RecipeError, UnavailableError
+from finetune.hub import fetch_hub_files
+from finetune.readers import SUFFIXES
+from finetune.recipe import Recipe, SplitPaths
+from finetune.task import Layout, Part, Source, Task
+
+PARTS: tuple[Part, ...] = ("train", "dev", "test")
+
+
+@dataclass(frozen=True)
+class LocatedData:
+    """Files of each part, how their columns are found, and where they were found."""
+
+    files: Mapping[Part, tuple[Path, ...]]
+    layout: Layout
+    origin: str
+    licence: str
+
+
+def locate_data(recipe: Recipe, task: Task) -> LocatedData:
+    """Return where the rows of a recipe are.
+
+    Raises:
+        MissingInputError: a path of the recipe doesn't exist.
+        UnavailableError: neither `$FINETUNE_DATA` nor the hub has them.
+    """
+    if recipe.data.path is not None:
+        return LocatedData(
+            _files_of_path(recipe), build_layout(recipe, task), "the recipe's data.path", "the user's own"
+        )
+    source = task.source
+    if source is None:
+        raise RecipeError([f"data.path: missing; task {task.name} has no data of its own"])
+    if source.embedded:
+        folder = Path(str(files("finetune"))) / "assets" / source.folder
+        return LocatedData(
+            _files_below(folder, source), build_layout(recipe, task), "embedded in finetune", source.licence
+        )
+    root = os.environ.get("FINETUNE_DATA")
+    if root:
+        found = _files_below(Path(root) / source.folder, source)
+        if all(path.exists() for paths in found.values() for path in paths):
+            return LocatedData(found, build_layout(recipe, task), f"$FINETUNE_DATA/{source.folder}", source.licence)
+    return _locate_on_hub(recipe, task, source)
+
+
+def build_layout(recipe: Recipe, task: Task) -> Layout:
+    """Return which column plays which part, the recipe's choice before the task's."""
+    columns, base = recipe.data.columns, task.source.layout if task.source else None
+    named = {field.name: getattr(columns, field.name) for field in fields(Layout) if hasattr(columns, field.name)}
+    stated = {part: str(column) for part, column in named.items() if column is not None}
+    if base is not None and not stated:
+        return base
+    if "text" not in stated or "label" not in stated:
+        raise RecipeError(["data.columns: text and label have to be named"])
+    return Layout(**stated, header=recipe.data.header, delimiter=recipe.data.delimiter)
+
+
+def _files_of_path(recipe: Recipe) -> dict[Part, tuple[Path, ...]]:
+    stated = recipe.data.path
+    if isinstance(stated, SplitPaths):
+        found = {part: _existing(getattr(stated, part)) for part in PARTS if getattr(stated, part) is not None}
+        if len({paths[0].resolve() for paths in found.values()}) < len(found):
+            raise RecipeError(
+                ["data.path: the same file plays two parts, so the model would be tested on what it has seen"]
+            )
+        if "train" not in found and recipe.train is not None:
+            raise RecipeError(["data.path.train: missing; the recipe trains (train: null would only measure)"])
+        return found
+    assert stated is not None
+    path = _existing(stated)[0]
+    if not path.is_dir():
+        return {"test" if recipe.train is None else "train": (path,)}
+    found = {}
+    for part in PARTS:
+        matches = sorted(match for match in path.glob(f"{part}.*") if match.suffix in SUFFIXES)
+        if len(matches) > 1:
+            raise DataError(f"{path}: {part} is there twice: {', '.join(match.name for match in matches)}")
+        if matches:
+            found[part] = (matches[0],)
+    if ("train" if recipe.train is not None else "test") not in found:
+        there = ", ".join(sorted(entry.name for entry in path.iterdir())[:10]) or "nothing"
+        raise MissingInputError(f"{path}: no train.* in this folder (one of {', '.join(SUFFIXES)}); it holds {there}")
+    return found
+
+
+def _existing(stated: str) -> tuple[Path, ...]:
+    path = Path(stated).expanduser()
+    if not path.exists():
+        raise MissingInputError(f"{stated}: no such file or folder (data.path)")
+    return (path,)
+
+
+def _files_below(folder: Path, source: Source) -> dict[Part, tuple[Path, ...]]:
+    return {part: tuple(folder / name for name in names) for part, names in source.files.items()}
+
+
+def _locate_on_hub(recipe: Recipe, task: Task, source: Source) -> LocatedData:
+    own_files = ", ".join(name for names in source.files.values() for name in names)
+    ways_out = (
+        f"1. set FINETUNE_DATA to a folder that holds {source.folder}/ with {own_files}; "
+        "2. name your own files in the recipe: data.path with data.columns; "
+        f"3. {'run once with the hub in reach, which fills its cache' if source.hub_id else 'ask the publisher for the files'}."
+    )
+    if source.hub_id is None or source.hub_revision is None:
+        raise UnavailableError(f"The data of task {task.name} is not here, and no hub has it. Ways out: {ways_out}")
+    names = [name for part in source.hub_files.values() for name in part]
+    try:
+        folder = fetch_hub_files(source.hub_id, source.hub_revision, names, kind="dataset")
+    except UnavailableError as error:
+        raise UnavailableError(f"The data of task {task.name} can't be had: {error} Ways out: {ways_out}") from None
+    found: dict[Part, tuple[Path, ...]] = {
+        part: tuple(folder / name for name in names) for part, names in source.hub_files.items()
+    }
+    layout = source.hub_layout or build_layout(recipe, task)
+    return LocatedData(found, layout, f"hub: {source.hub_id} at {source.hub_revision[:8]}", source.licence)

@@ -1,0 +1,99 @@
+"""What a task is: where its data lives, what its labels mean, how it is scored.
+
+Owns the type and the register: a module in `finetune/tasks/` that holds a `TASK` is a task, named after its file with `_`
+written as `-`. Reads no data and imports no torch.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from importlib import import_module
+from pkgutil import iter_modules
+from typing import Literal
+
+from finetune.errors import RecipeError, suggest
+
+Part = Literal["train", "dev", "test"]
+Objective = Literal["classification"]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How the columns of a file are found: names, or 1-based numbers as text where it has no header."""
+
+    text: str
+    label: str
+    text_pair: str | None = None
+    id: str | None = None
+    group: str | None = None
+    header: bool = True
+    delimiter: str | None = None
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where the rows of a task are found when the recipe names no path of its own.
+
+    Attributes:
+        files: files of each part below `$FINETUNE_DATA/<folder>`, read one after the other.
+        layout: columns of those files.
+        hub_id, hub_revision, hub_files, hub_layout: the same for a data set of the hub, as Parquet.
+        embedded: folder inside this package, for data that the project itself wrote.
+        licence: what the publisher states.
+    """
+
+    folder: str
+    files: Mapping[Part, tuple[str, ...]]
+    layout: Layout
+    licence: str
+    hub_id: str | None = None
+    hub_revision: str | None = None
+    hub_files: Mapping[Part, tuple[str, ...]] = field(default_factory=dict)
+    hub_layout: Layout | None = None
+    embedded: bool = False
+
+
+@dataclass(frozen=True)
+class Task:
+    """A declaration of what is learnt and how it is judged.
+
+    Attributes:
+        labels: {text in the file: name}, in the order of label ids; None where the data decides.
+        row_slices: named ranges of test rows, valid for a test of `test_rows` rows only.
+        slice_columns: columns by whose values scores are given; left out where a source lacks them.
+        demo: sentences to try a fitted model on.
+    """
+
+    name: str
+    title: str
+    objective: Objective
+    metrics: tuple[str, ...]
+    primary_metric: str
+    source: Source | None = None
+    labels: Mapping[str, str] | None = None
+    row_slices: Mapping[str, range] = field(default_factory=dict)
+    test_rows: int | None = None
+    slice_columns: tuple[str, ...] = ()
+    demo: tuple[str, ...] = ()
+
+
+@cache
+def list_tasks() -> tuple[str, ...]:
+    """Return the names of all tasks, sorted."""
+    package = import_module("finetune.tasks")
+    return tuple(sorted(module.name.replace("_", "-") for module in iter_modules(package.__path__)))
+
+
+def get_task(name: str) -> Task:
+    """Return the task called `name`.
+
+    Raises:
+        RecipeError: no such task; the message names the nearest one.
+    """
+    if name not in list_tasks():
+        raise RecipeError(
+            [f"task: no task is called '{name}', known are {', '.join(list_tasks())}{suggest(name, list_tasks())}"]
+        )
+    task = import_module(f"finetune.tasks.{name.replace('-', '_')}").TASK
+    assert isinstance(task, Task)
+    return task

@@ -1,0 +1,40 @@
+"""CoLA, the Corpus of Linguistic Acceptability v1.1 (Warstadt et al. 2019), scored on the GLUE validation rows."""
+
+from finetune.task import Layout, Source, Task
+
+TASK = Task(
+    name="cola",
+    title="Grammatical acceptability (CoLA)",
+    objective="classification",
+    labels={"0": "unacceptable", "1": "acceptable"},
+    metrics=(
+        "matthews_correlation",
+        "accuracy",
+        "balanced_accuracy",
+        "f1",
+        "precision",
+        "recall",
+        "roc_auc",
+        "brier",
+        "log_loss",
+        "expected_calibration_error",
+    ),
+    primary_metric="matthews_correlation",
+    # The hub's validation split is the in-domain file followed by the out-of-domain file, so row numbers tell the domain.
+    row_slices={"in-domain": range(527), "out-of-domain": range(527, 1043)},
+    test_rows=1043,
+    source=Source(
+        folder="cola",
+        files={"train": ("in_domain_train.tsv",), "test": ("in_domain_dev.tsv", "out_of_domain_dev.tsv")},
+        layout=Layout(text="4", label="2", header=False),
+        licence="text copyright stays with the cited authors; research use",
+        hub_id="nyu-mll/glue",
+        hub_revision="bcdcba79d07bc864c1c254ccfcedcce55bcc9a8c",
+        hub_files={
+            "train": ("cola/train-00000-of-00001.parquet",),
+            "test": ("cola/validation-00000-of-00001.parquet",),
+        },
+        hub_layout=Layout(text="sentence", label="label"),
+    ),
+    demo=("They went to the market.", "They no go market.", "The book what I read was long."),
+)
