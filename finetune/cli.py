@@ -6,20 +6,41 @@ answers at once. How an error becomes a message and an exit code is `exits`.
 
 import json
 import os
+import shlex
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+from typer.core import TyperGroup
 
-from finetune.errors import FinetuneError, MissingInputError, UsageError
+from finetune.errors import DataError, FinetuneError, MissingInputError, StoppedError, UsageError
+
+
+class ReaderGone(Exception):  # noqa: N818
+    """Nobody reads our output any longer (`| head`)."""
+
+
+class Commands(TyperGroup):
+    """All commands; what typer would end in silence becomes an error that `exits` has words for."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command that was asked for."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            raise StoppedError("stopped by Ctrl-C; finetune run RECIPE --resume continues a run") from None
+        except BrokenPipeError:
+            raise ReaderGone from None
+
 
 app = typer.Typer(
     name="finetune",
+    cls=Commands,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
@@ -72,26 +93,19 @@ def run(
     Writes a run folder with the fitted model, every prediction, and a report as HTML, Markdown and JSON.
     """
     from finetune.recipe_file import load_recipe
-    from finetune.run import Resume, run_recipe
-    from finetune.run_dir import default_run_path
 
-    modes: dict[str, Resume] = {"no": False, "newest": True, "auto": "auto"}
+    modes: dict[str, bool | Literal["auto"]] = {"no": False, "newest": True, "auto": "auto"}
     if resume not in modes:
         raise UsageError(f"--resume: found '{resume}', allowed is --resume alone or --resume=auto")
     loaded = load_recipe(recipe, overrides or [])
     if processes is not None and processes != 1:
         from finetune.launch import run_in_processes
 
-        path = out or default_run_path(loaded.name)
-        arguments = [
-            "run",
-            recipe,
-            *(overrides or []),
-            "--out",
-            str(path),
-            *([] if resume == "no" else [f"--resume={resume}"]),
-        ]
-        raise typer.Exit(run_in_processes(processes, arguments, path))
+        options = [*(["--out", str(out)] if out else []), *([] if resume == "no" else [f"--resume={resume}"])]
+        arguments = ["run", *options, "--", recipe, *(overrides or [])]
+        raise typer.Exit(run_in_processes(processes, arguments, _command()))
+    from finetune.run import run_recipe
+
     fitted = run_recipe(loaded, out, resume=modes[resume], command=_command())
     if os.environ.get("RANK", "0") == "0":
         _show_run(fitted.path)
@@ -114,11 +128,7 @@ def check(
     results = []
     for result in check_recipe_stages(recipe, overrides or [], only.value if only else None):
         results.append(result)
-        console.print(
-            f"[{colours[result.state]}]{result.state:<11}[/] [bold]{result.stage:<6}[/] {escape(result.message)}",
-            highlight=False,
-            soft_wrap=True,
-        )
+        _say(f"[{colours[result.state]}]{result.state:<11}[/] [bold]{result.stage:<6}[/] {escape(result.message)}")
     raise typer.Exit(exit_code_of(results))
 
 
@@ -130,7 +140,12 @@ def show(recipe: RecipeArgument, overrides: Overrides = None) -> None:
 
     table = Table("key", "value", "from", box=None, pad_edge=False)
     for key, value, origin in render_origins(load_recipe(recipe, overrides or [])):
-        table.add_row(key, escape(value), escape(origin), style="dim" if origin == "default" else "")
+        table.add_row(
+            escape(printable(key)),
+            escape(printable(value)),
+            escape(printable(origin)),
+            style="dim" if origin == "default" else "",
+        )
     console.print(table)
 
 
@@ -191,12 +206,8 @@ def init(
         path.unlink()
         raise
     for reason in guess.reasons:
-        console.print(f"guessed: {escape(reason)}", highlight=False, soft_wrap=True)
-    console.print(
-        f"written: [bold]{escape(str(path))}[/]; next: finetune check {escape(str(path))}",
-        highlight=False,
-        soft_wrap=True,
-    )
+        _say(f"guessed: {escape(reason)}")
+    _say(f"written: [bold]{escape(str(path))}[/]; next: finetune check {escape(str(path))}")
 
 
 @app.command(rich_help_panel="Runs")
@@ -245,13 +256,9 @@ def predict(
     inputs: list = [tuple(text.split("\t")) if is_pair else text for text in found]
     for text, answer in zip(found, fitted.predict(inputs), strict=True):
         if as_json:
-            typer.echo(
-                json.dumps(
-                    {"text": text, "label": answer.label, "probabilities": answer.probabilities}, ensure_ascii=False
-                )
-            )
+            typer.echo(json.dumps({"text": text, "label": answer.label, "probabilities": answer.probabilities}))
         else:
-            typer.echo(f"{answer.label}\t{answer.probabilities[answer.label]:.3f}\t{text}")
+            typer.echo(printable(f"{answer.label}\t{answer.probabilities[answer.label]:.3f}\t{text}"))
 
 
 @app.command(rich_help_panel="Runs")
@@ -267,11 +274,15 @@ def report(run: RunArgument) -> None:
 @app.command(rich_help_panel="Runs")
 def status(run: RunArgument, as_json: JsonFlag = False) -> None:
     """Say how a run stands, and exit with its exit code."""
-    from finetune.run_dir import RunDir, read_status
+    from finetune.run_dir import RunDir, is_gone, read_status
 
     found = read_status(RunDir(run))
     if found is None:
         raise MissingInputError(f"{run}: no run stands here")
+    if found.state == "running" and is_gone(found.process_id, found.host):
+        # Killed, or the machine went down: it had no time to say so.
+        message = "the process is gone; finetune run RECIPE --resume continues it"
+        found = found.model_copy(update={"state": "stopped", "message": message, "exit_code": StoppedError.exit_code})
     if as_json:
         typer.echo(found.model_dump_json())
     else:
@@ -286,7 +297,7 @@ def doctor(as_json: JsonFlag = False) -> None:
 
     findings = examine()
     if as_json:
-        typer.echo(json.dumps({finding.subject: finding.value for finding in findings}, ensure_ascii=False))
+        typer.echo(json.dumps({finding.subject: finding.value for finding in findings}))
         return
     table = Table("", "", "", box=None, pad_edge=False, show_header=False)
     for finding in findings:
@@ -302,32 +313,41 @@ def _show_run(path: Path) -> None:
 
     found = read_report(RunDir(path))
     console.print(render_console(found))
-    console.print(f"report: [bold]{escape(str(RunDir(path).report_html))}[/]", highlight=False, soft_wrap=True)
+    _say(f"report: [bold]{escape(str(RunDir(path).report_html))}[/]")
     if RunDir(path).model.exists():
         demo = get_task(found.task).demo
-        console.print(
-            f'try:    finetune predict {escape(str(path))} "{escape(demo[0] if demo else "your text")}"',
-            highlight=False,
-            soft_wrap=True,
-        )
+        _say(f'try:    finetune predict {escape(str(path))} "{escape(demo[0] if demo else "your text")}"')
+
+
+def _say(markup: str) -> None:
+    """Print one line, however wide the terminal is."""
+    console.print(printable(markup), highlight=False, soft_wrap=True)
+
+
+def printable(text: str) -> str:
+    """Return text without control characters, which must not reach the terminal from data or file names."""
+    return "".join(letter if letter in "\n\t" or letter.isprintable() else repr(letter)[1:-1] for letter in text)
 
 
 def _read_lines(file: Path | None) -> list[str]:
     """Return the lines of a file, or of standard input."""
-    if file is None and sys.stdin is not None and sys.stdin.isatty():
+    if file is None and (sys.stdin is None or sys.stdin.isatty()):
         raise UsageError("no text given: write it behind the run, name a --file, or pipe lines in")
     try:
         raw = file.read_bytes() if file else sys.stdin.buffer.read()
         lines = raw.decode("utf-8-sig").replace("\r\n", "\n").split("\n")
     except FileNotFoundError:
         raise MissingInputError(f"{file}: no such file") from None
+    except IsADirectoryError:
+        raise DataError(f"{file}: a folder, not a file of texts") from None
     except UnicodeDecodeError as error:
-        raise UsageError(f"{file or 'standard input'}: byte {error.start} is not UTF-8 text") from None
+        raise DataError(f"{file or 'standard input'}: byte {error.start} is not UTF-8 text") from None
     return lines[:-1] if lines[-1] == "" else lines
 
 
 def _command() -> str:
-    return " ".join(["finetune", *(f"'{word}'" if " " in word else word for word in sys.argv[1:])])
+    """Return the command line as typed; workers are told by their launcher."""
+    return os.environ.get("FINETUNE_COMMAND") or shlex.join(["finetune", *sys.argv[1:]])
 
 
 def _show_version(wanted: bool) -> None:

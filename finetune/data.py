@@ -33,11 +33,13 @@ class Split:
     Attributes:
         examples: columns `row` (`<part>/<number>`), `text`, `label` (id), and where stated `text_pair`, `id`, `group`, slices.
         origin: the files, or the split it was carved from.
+        source_rows: rows of those files, before any were drawn or carved.
     """
 
     part: Part
     examples: "Dataset"
     origin: str
+    source_rows: int
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,9 @@ def load_data(recipe: Recipe, task: Task) -> TaskData:
         FinetuneError: data missing, unavailable, or wrong, with file:row:column.
     """
     located = locate_data(recipe, task)
-    wanted = [part for part in PARTS if part in located.files and (part == "test" or recipe.train is not None)]
+    wanted = [part for part in PARTS if part in located.files]
+    if recipe.train is None:
+        wanted = wanted[-1:]  # only measured: the test, or dev in its place
     label_set = build_label_set(recipe, task)
     splits: dict[Part, Split] = {}
     slice_columns: tuple[str, ...] = ()
@@ -124,7 +128,7 @@ def _load_part(
     merged = merged.set_column(merged.schema.get_field_index("label"), "label", pa.array(labels, pa.int64()))
     merged = merged.append_column("row", pa.array([f"{part}/{number}" for number in range(len(merged))]))
     origin = " + ".join(path.name for path in located.files[part])
-    return Split(part, Dataset(merged), origin), label_set, slice_columns
+    return Split(part, Dataset(merged), origin, len(merged)), label_set, slice_columns
 
 
 def _append(
@@ -154,22 +158,23 @@ def _find_columns(table: Table, layout: Layout, recipe: Recipe, task: Task) -> t
     for name, column in stated.items():
         if column is None:
             continue
-        if column not in table.columns:
-            raise DataError(
-                f"{place(table.path)}: no column '{column}' (data.columns.{name}), found are "
-                f"{', '.join(table.columns)}{suggest(column, table.columns)}"
-            )
-        found[name] = table.columns.index(column)
+        found[name] = _position(table, column, f"data.columns.{name}")
     for column in recipe.evaluate.slices:
-        if column not in table.columns:
-            raise DataError(
-                f"{place(table.path)}: no column '{column}' (evaluate.slices), found are "
-                f"{', '.join(table.columns)}{suggest(column, table.columns)}"
-            )
+        _position(table, column, "evaluate.slices")
     slices = tuple(
         dict.fromkeys(column for column in (*task.slice_columns, *recipe.evaluate.slices) if column in table.columns)
     )
     return found | {f"slice:{column}": table.columns.index(column) for column in slices}, slices
+
+
+def _position(table: Table, column: str, key: str) -> int:
+    if column not in table.columns:
+        # A quoted CSV header may hold line ends, and a message is one line.
+        there = ", ".join(" ".join(name.split()) for name in table.columns[:20])
+        raise DataError(
+            f"{place(table.path)}: no column '{column}' ({key}), found are {there}{suggest(column, table.columns)}"
+        )
+    return table.columns.index(column)
 
 
 def _cut(splits: dict[Part, Split], recipe: Recipe) -> tuple[dict[Part, Split], str]:
@@ -201,7 +206,7 @@ def _cut(splits: dict[Part, Split], recipe: Recipe) -> tuple[dict[Part, Split], 
 
 def _carve_split(split: Split, part: Part, fraction: float, seed: int) -> tuple[Split, Split]:
     kept, carved = carve(split.examples, fraction, seed)
-    return replace(split, examples=kept), Split(part, carved, f"carved from {split.origin}")
+    return replace(split, examples=kept), Split(part, carved, f"carved from {split.origin}", split.source_rows)
 
 
 def _drop_train_rows_in_test(splits: dict[Part, Split], recipe: Recipe) -> tuple[dict[Part, Split], int]:
@@ -210,6 +215,11 @@ def _drop_train_rows_in_test(splits: dict[Part, Split], recipe: Recipe) -> tuple
     train = splits["train"].examples
     dropped = set(find_shared_rows(splits["test"].examples, train))
     kept = train.select([number for number, row in enumerate(train["row"]) if row not in dropped])
+    if not len(kept):
+        raise DataError(
+            f"{splits['train'].origin}: the text of every train row stands in the test, so "
+            "data.drop_train_rows_in_test leaves none"
+        )
     return splits | {"train": replace(splits["train"], examples=kept)}, len(dropped)
 
 

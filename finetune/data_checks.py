@@ -45,6 +45,7 @@ def build_split_record(part: Part, examples: "Dataset", origin: str, label_names
         labels={name: counts[label] for label, name in enumerate(label_names)},
         duplicates=len(labels) - len(by_key),
         contradictions=sum(len(found) > 1 for found in by_key.values()),
+        groups=len(set(examples["group"])) if "group" in examples.column_names else None,
         empty=sum(not text.strip() for text in examples["text"]),
         fingerprint=fingerprint(examples, label_names),
     )
@@ -53,9 +54,8 @@ def build_split_record(part: Part, examples: "Dataset", origin: str, label_names
 def fingerprint(examples: "Dataset", label_names: Sequence[str]) -> str:
     """Return the SHA-256 over the canonical JSON of ([texts], label name) of each row, in order."""
     digest = hashlib.sha256()
-    pairs = examples["text_pair"] if "text_pair" in examples.column_names else None
-    for number, (text, label) in enumerate(zip(examples["text"], examples["label"], strict=True)):
-        texts = [text] if pairs is None else [text, pairs[number]]
+    columns = [examples[name] for name in ("text", "text_pair") if name in examples.column_names]
+    for *texts, label in zip(*columns, examples["label"], strict=True):
         digest.update(
             json.dumps([texts, label_names[label]], ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
         )

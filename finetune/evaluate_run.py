@@ -8,16 +8,16 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
-from finetune.data import load_data, texts_of
+from finetune.data import TaskData, load_data, texts_of
+from finetune.errors import DataError, FinetuneError
 from finetune.features import choose_max_length, encode_features
 from finetune.machine import choose_threads, device_name, git_state, installed_versions, peak_memory_megabytes
-from finetune.model import label_names_of
-from finetune.predict import build_predictions, load_run, predict_logits, probabilities_of
+from finetune.predict import FittedRun, build_predictions, load_run, predict_logits, probabilities_of
 from finetune.recipe import Recipe
 from finetune.records import Provenance, Report
 from finetune.report import SeedResult, build_confusion, build_seed_record, find_mistakes, judge_bands, list_warnings
 from finetune.run import write_report
-from finetune.run_dir import create_run_dir, unlock, write_predictions, write_record, write_status
+from finetune.run_dir import RunDir, create_run_dir, unlock, write_predictions, write_record, write_status
 from finetune.scores import find_slices, score_slices
 from finetune.task import get_task
 
@@ -30,14 +30,26 @@ def evaluate_run(path: Path, data_path: Path | None, out: Path) -> Report:
     Raises:
         FinetuneError: no such run, or rows that don't fit it.
     """
-    started, clock = datetime.now(UTC).isoformat(timespec="seconds"), time.monotonic()
     run = load_run(path)
-    model, tokenizer = run.loaded.model, run.loaded.tokenizer
-    names = label_names_of(model.config)
+    run_dir = create_run_dir(out, resume=False)
+    try:
+        report = _measure(run, data_path, run_dir)
+        write_status(run_dir, "complete", "report written", 0)
+    except FinetuneError as error:
+        write_status(run_dir, "failed", str(error).splitlines()[0], error.exit_code)
+        raise
+    finally:
+        unlock(run_dir)
+    return report
+
+
+def _measure(run: FittedRun, data_path: Path | None, run_dir: RunDir) -> Report:
+    started, clock = datetime.now(UTC).isoformat(timespec="seconds"), time.monotonic()
+    names = run.report.data.labels
     recipe = _recipe_for_rows(run.report, data_path, names)
     task = get_task(recipe.task)
-    data = load_data(recipe, task)
-    run_dir = create_run_dir(out, resume=False)
+    data = _load_rows(run.report, recipe, data_path)
+    model, tokenizer = run.loaded.model, run.loaded.tokenizer
     test = data.splits["test"]
     features = encode_features(
         test.examples, tokenizer, choose_max_length(recipe.data.max_length, model.config, tokenizer)
@@ -67,7 +79,7 @@ def evaluate_run(path: Path, data_path: Path | None, out: Path) -> Report:
         confusion=build_confusion(features.labels, probabilities, names),
         mistakes=find_mistakes(rows, texts_of(test.examples), features.labels, probabilities, names),
         history=[],
-        saved_model=f"none; the weights are those of {path}",
+        saved_model=f"none; the weights are those of {run.path}",
         recipe=recipe.model_dump(mode="json"),
         provenance=Provenance(
             command=" ".join(sys.argv),
@@ -83,7 +95,7 @@ def evaluate_run(path: Path, data_path: Path | None, out: Path) -> Report:
             threads=choose_threads(None, 1),
             precision="fp32",
             parameters=model.num_parameters(),
-            checkpoint=str(path),
+            checkpoint=str(run.path),
             checkpoint_sha256=before.checkpoint_sha256,
             versions=installed_versions(),
             git=git_state(),
@@ -92,9 +104,27 @@ def evaluate_run(path: Path, data_path: Path | None, out: Path) -> Report:
     write_predictions(run_dir.predictions, build_predictions(rows, "test", list(features.labels), probabilities, names))
     write_record(run_dir.data, data.record)
     write_report(report, run_dir)
-    write_status(run_dir, "complete", "report written", 0)
-    unlock(run_dir)
     return report
+
+
+def _load_rows(report: Report, recipe: Recipe, data_path: Path | None) -> TaskData:
+    """Return the rows to measure on.
+
+    Raises:
+        DataError: the run's own test rows are asked for, and are no longer those that it reported.
+    """
+    task = get_task(report.task)
+    if data_path is not None:
+        return load_data(recipe, task)
+    # Read as for training, since that may have carved the test from train.
+    data = load_data(Recipe.model_validate(report.recipe), task)
+    before, now = (
+        next(split.fingerprint for split in record.splits if split.part == "test")
+        for record in (report.data, data.record)
+    )
+    if before != now:
+        raise DataError(f"{data.record.source}: the test rows have changed since the run; name rows with --data")
+    return data
 
 
 def _recipe_for_rows(report: Report, data_path: Path | None, names: list[str]) -> Recipe:

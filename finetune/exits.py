@@ -4,7 +4,9 @@ Owns the entry point `finetune`, the table of errors.py in practice, and the env
 commands are in `cli`.
 """
 
+import errno
 import os
+import re
 import sys
 import traceback
 from pathlib import Path
@@ -13,8 +15,10 @@ from typing import NoReturn
 import typer
 from typer.exceptions import TyperException
 
-from finetune.cli import app
-from finetune.errors import FinetuneError, ResourceError, UsageError
+from finetune.cli import ReaderGone, app, printable
+from finetune.errors import FinetuneError, PermissionDeniedError, ResourceError, StorageError, UsageError
+
+DISK_ERRORS = {errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EIO, errno.EROFS}
 
 
 def main() -> NoReturn:
@@ -29,20 +33,30 @@ def main() -> NoReturn:
         "HF_HUB_DISABLE_PROGRESS_BARS": "1",
     }.items():
         os.environ.setdefault(name, value)
+    _open_streams()
     arguments = ["--resume=newest" if word == "--resume" else word for word in sys.argv[1:]]
     try:
-        code = app(arguments, standalone_mode=False)
+        code = app(arguments, prog_name="finetune", standalone_mode=False)
+        sys.stdout.flush()
         _leave(code if isinstance(code, int) else 0)
     except FinetuneError as error:
         _fail(error, str(error), error.exit_code)
-    except KeyboardInterrupt as error:
-        _fail(error, "stopped by Ctrl-C; continue with --resume", 130)
-    except BrokenPipeError:
+    except (ReaderGone, BrokenPipeError):
         # The reader of our output has gone (`| head`); nothing is wrong.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         _leave(0)
     except Exception as error:
         _fail_unexpected(error)
+
+
+def _open_streams() -> None:
+    """Make output possible where a stream was closed by the caller, or its encoding lacks a letter."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115
+        elif hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _leave(code: int) -> NoReturn:
@@ -57,29 +71,52 @@ def _leave(code: int) -> NoReturn:
 def _fail(error: BaseException, message: str, code: int) -> NoReturn:
     if os.environ.get("FINETUNE_DEBUG"):
         traceback.print_exception(error)
-    # Control characters from data or file names must not reach the terminal.
-    safe = "".join(letter if letter in "\n\t" or letter.isprintable() else repr(letter)[1:-1] for letter in message)
-    print(f"finetune: {safe}", file=sys.stderr)  # noqa: T201
+    print(f"finetune: {printable(message)}", file=sys.stderr)  # noqa: T201
     _leave(code)
 
 
 def _fail_unexpected(error: Exception) -> NoReturn:
     if isinstance(error, typer.Abort):
         _fail(error, "stopped", 130)
-    if isinstance(error, TyperException) and hasattr(error, "show"):
-        error.show()  # ty: ignore[not-callable]
-        _leave(UsageError.exit_code)
+    if isinstance(error, TyperException):
+        # Without any argument the help has been printed, and there is nothing to add.
+        message, context = error.format_message(), getattr(error, "ctx", None)
+        if not message:
+            _leave(UsageError.exit_code)
+        place = context.command_path if context else "finetune"
+        _fail(error, f"{message.rstrip('.')} ({place} --help says what there is)", UsageError.exit_code)
     if isinstance(error, MemoryError) or "OutOfMemory" in type(error).__name__ or "can't allocate memory" in str(error):
         _fail(
             error,
             "out of memory: lower train.micro_batch_size (accumulation keeps the batch) or data.max_length",
             ResourceError.exit_code,
         )
+    first = str(error).splitlines()[0] if str(error) else ""
+    if _is_disk_error(error):
+        _drop_output()
+        _fail(error, f"writing failed: {first}; what was written before is kept", StorageError.exit_code)
+    if isinstance(error, PermissionError):
+        _fail(error, f"{error.filename}: no permission ({error.strerror})", PermissionDeniedError.exit_code)
     log = Path("finetune-debug.log")
     try:
         log.write_text("".join(traceback.format_exception(error)), encoding="utf-8")
         place = f"the details are in {log}"
     except OSError:
         place = "run again with --debug for the details"
-    first = str(error).splitlines()[0] if str(error) else ""
     _fail(error, f"a fault of this program: {type(error).__name__}: {first}; {place}", 70)
+
+
+def _is_disk_error(error: Exception) -> bool:
+    """Say whether the disk refused; safetensors, written in Rust, only tells it in words."""
+    number = error.errno if isinstance(error, OSError) else None
+    if number is None and (found := re.search(r"\(os error (\d+)\)", str(error))):
+        number = int(found[1])
+    return number in DISK_ERRORS
+
+
+def _drop_output() -> None:
+    """Forget output that couldn't be written, which Python would try again at exit."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

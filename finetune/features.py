@@ -70,8 +70,17 @@ class Features:
 
 
 def encode_features(examples: "Dataset", tokenizer: "PreTrainedTokenizerBase", max_length: int) -> Features:
-    """Return the features of all examples, each at most `max_length` tokens, special tokens included."""
+    """Return the features of all examples, each at most `max_length` tokens, special tokens included.
+
+    Raises:
+        RecipeError: the special tokens alone fill `max_length`.
+    """
     texts = texts_of(examples)
+    special = tokenizer.num_special_tokens_to_add(pair="text_pair" in examples.column_names)
+    if max_length <= special:
+        raise RecipeError(
+            [f"data.max_length: found {max_length}, of which {special} special tokens leave no room for text"]
+        )
     uses_types = "token_type_ids" in tokenizer.model_input_names
     ids: list[NDArray[np.int32]] = []
     types: list[NDArray[np.int32]] = []
@@ -88,10 +97,12 @@ def encode_features(examples: "Dataset", tokenizer: "PreTrainedTokenizerBase", m
             return_overflowing_tokens=False,
         )
         truncated += _count_truncated(encoded, columns, tokenizer, max_length)
-        ids += [np.asarray(row, dtype=np.int32) for row in encoded["input_ids"]]
-        lengths += [len(row) for row in encoded["input_ids"]]
+        # A tokenizer without special tokens makes none of an empty text; a model has to be shown something.
+        rows = [row or [tokenizer.pad_token_id] for row in encoded["input_ids"]]
+        ids += [np.asarray(row, dtype=np.int32) for row in rows]
+        lengths += [len(row) for row in rows]
         if uses_types:
-            types += [np.asarray(row, dtype=np.int32) for row in encoded["token_type_ids"]]
+            types += [np.asarray(row or [0], dtype=np.int32) for row in encoded["token_type_ids"]]
     return Features(
         input_ids=np.concatenate(ids),
         token_type_ids=np.concatenate(types) if uses_types else None,

@@ -4,15 +4,20 @@ Owns every contact with the hub. Downloads named files only, runs nothing of the
 be had.
 """
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
 from finetune.errors import UnavailableError
 
-# The library's own default of 10 s per request, retried, keeps a user without network waiting for a minute.
-_SECONDS_TO_ANSWER = "5"
+# For each address of the hub, of which there are several.
+SECONDS_TO_ANSWER = 3.0
+# Files of a model that can stand for each other: one of each row has to be there.
+_MODEL_FILES = (
+    ("config.json",),
+    ("model.safetensors", "model-*.safetensors"),
+    ("tokenizer.json", "vocab.txt", "vocab.json", "spiece.model"),
+)
 
 
 def fetch_hub_files(
@@ -23,11 +28,8 @@ def fetch_hub_files(
     Raises:
         UnavailableError: not in the cache, and the hub is out of reach, lacks it, or refuses access.
     """
-    os.environ.setdefault("HF_HUB_ETAG_TIMEOUT", _SECONDS_TO_ANSWER)
-    os.environ.setdefault("HF_HUB_DOWNLOAD_TIMEOUT", "30")
-    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
+    from huggingface_hub import HfApi, snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
 
     def fetch(*, from_cache_only: bool) -> Path:
         return Path(
@@ -42,14 +44,21 @@ def fetch_hub_files(
 
     try:
         folder = fetch(from_cache_only=True)
-        if all(any(folder.glob(pattern)) for pattern in patterns if "*" not in pattern):
+        if not _list_missing(folder, patterns, kind):
             return folder
-    except LocalEntryNotFoundError:
+    except (LocalEntryNotFoundError, ValueError):
         pass
     try:
-        return fetch(from_cache_only=False)
+        # Asked first, because a download is tried six times, over half a minute, before it is given up.
+        HfApi().repo_info(repository, repo_type=kind, revision=revision, timeout=SECONDS_TO_ANSWER)
+        folder = fetch(from_cache_only=False)
+        missing = _list_missing(folder, patterns, kind)
+        # Of a model, whoever loads it can say better what it lacks.
+        if kind == "model" or not missing:
+            return folder
+        reason = f"the hub's repository lacks {', '.join(missing)}"
     except OfflineModeIsEnabled:
-        reason = "it is not in the hub's cache, and HF_HUB_OFFLINE forbids asking the hub"
+        reason = "it is not, or not whole, in the hub's cache, and HF_HUB_OFFLINE forbids asking the hub"
     except HfHubHTTPError as error:
         status = error.response.status_code if error.response is not None else 0
         reason = {
@@ -57,6 +66,12 @@ def fetch_hub_files(
             403: "the hub refuses access; accept its terms there, or set HF_TOKEN",
             404: "the hub has no such repository or revision",
         }.get(status, f"the hub answered {status}")
-    except (LocalEntryNotFoundError, OSError, ValueError) as error:
-        reason = f"it is not in the hub's cache, and the hub can't be reached ({type(error).__name__})"
+    except (HTTPError, OSError, ValueError) as error:
+        reason = f"it is not, or not whole, in the hub's cache, and the hub can't be reached ({type(error).__name__})"
     raise UnavailableError(f"{kind} {repository}{f' at {revision[:8]}' if revision else ''}: {reason}.")
+
+
+def _list_missing(folder: Path, patterns: Sequence[str], kind: Literal["model", "dataset"]) -> list[str]:
+    """Return which files that are needed are not in a folder of the cache, where a broken link counts for nothing."""
+    needed = _MODEL_FILES if kind == "model" else tuple((pattern,) for pattern in patterns)
+    return [names[0] for names in needed if not any(path.is_file() for name in names for path in folder.glob(name))]

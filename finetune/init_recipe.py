@@ -8,7 +8,7 @@ from itertools import islice
 from pathlib import Path
 
 from finetune.errors import DataError
-from finetune.readers import Table, open_table
+from finetune.readers import open_table
 
 ROWS_LOOKED_AT = 2000
 MOST_CLASSES = 50
@@ -36,10 +36,8 @@ def guess_columns(path: Path) -> Guess:
         DataError: no column looks like a text, or none like a label.
     """
     delimiter = _guess_delimiter(path)
-    table = open_table(path, delimiter=delimiter)
-    has_header = not _looks_like_data(table)
-    if not has_header:
-        table = open_table(path, header=False, delimiter=delimiter)
+    has_header = _has_header(path, delimiter)
+    table = open_table(path, header=has_header, delimiter=delimiter)
     columns = table.columns
     rows = [row.cells for row in islice(table.rows, ROWS_LOOKED_AT)]
     values = {column: [row[number] or "" for row in rows] for number, column in enumerate(columns)}
@@ -73,10 +71,18 @@ def _guess_delimiter(path: Path) -> str | None:
     return best if best != "," and first.count(best) > first.count(",") else None
 
 
-def _looks_like_data(table: Table) -> bool:
-    """Say whether the names of the columns look like a row: a sentence or a bare number among them."""
-    return table.path.suffix.lower() in (".csv", ".tsv") and any(
-        len(name.split()) > 4 or name.strip().lstrip("-").isdigit() for name in table.columns
+def _has_header(path: Path, delimiter: str | None) -> bool:
+    """Say whether the first line names the columns: no sentence, bare number or value of a later row is in it."""
+    if path.suffix.lower() not in (".csv", ".tsv"):
+        return True
+    first, *rest = (
+        row.cells for row in islice(open_table(path, header=False, delimiter=delimiter).rows, ROWS_LOOKED_AT)
+    )
+    later = [set(column) for column in zip(*rest, strict=True)] or [set()] * len(first)
+    return not any(
+        len(cell.split()) > 4 or cell.strip().lstrip("-").isdigit() or cell in values
+        for cell, values in zip(first, later, strict=True)
+        if cell
     )
 
 
@@ -94,7 +100,7 @@ def _guess_label(values: dict[str, list[str]], path: Path) -> str:
     likely = {
         column: count
         for column, count in counts.items()
-        if 2 <= count <= max(2, min(MOST_CLASSES, len(values[column]) // 2))
+        if 2 <= count <= max(2, min(MOST_CLASSES, len(values[column]) // 2)) and "" not in values[column]
     }
     if not likely:
         found = ", ".join(f"{column} ({count} values)" for column, count in counts.items()) or "none beside the text"

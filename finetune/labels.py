@@ -42,12 +42,12 @@ class LabelSet:
         unknown = {cell: None for cell in cells if cell not in self.by_text}
         if not unknown:
             return self
-        wrong = "" if "" in unknown else next(iter(unknown))
-        if not self.is_open or wrong == "":
-            allowed = ", ".join(list(self.by_text)[:20]) or "any text"
+        if not self.is_open or "" in unknown:
+            wrong = "" if self.is_open else next(iter(unknown))
+            known = list(self.by_text)
+            fault = f"label {wrong[:60]!r} is not one of {', '.join(known[:20])}{suggest(wrong, known)}"
             raise DataError(
-                f"{place(path, lines[list(cells).index(wrong)], column)}: label '{wrong}' is not one of "
-                f"{allowed}{suggest(wrong, list(self.by_text))}"
+                f"{place(path, lines[list(cells).index(wrong)], column)}: {fault if wrong else 'the label is empty'}"
             )
         if len(self.by_text) + len(unknown) > MAXIMUM_CLASSES:
             raise DataError(
@@ -61,7 +61,7 @@ class LabelSet:
             return self
         texts = list(self.by_text)
         try:
-            texts.sort(key=int)
+            texts.sort(key=lambda text: (int(text), text))
         except ValueError:
             texts.sort()
         return LabelSet({text: text for text in texts}, is_open=False)

@@ -12,7 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from finetune.errors import DataError, MissingInputError, RecipeError, UnavailableError
+from finetune.errors import DataError, MissingInputError, PermissionDeniedError, RecipeError, UnavailableError
 from finetune.hub import fetch_hub_files
 from finetune.recipe import ModelSettings
 
@@ -118,10 +118,11 @@ def _verify(folder: Path, name: str) -> str:
     if (folder / WEIGHTS).is_file():
         files = [folder / WEIGHTS]
     elif index.is_file():
-        files = [
-            folder / shard
-            for shard in sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
-        ]
+        try:
+            shards = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+            files = [folder / shard for shard in shards]
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise DataError(f"{name}: {index.name} is damaged ({_first_line(error)})") from None
     else:
         pickled = [pickle for pickle in PICKLES if (folder / pickle).exists()]
         if pickled:
@@ -138,9 +139,15 @@ def _verify(folder: Path, name: str) -> str:
             with file.open("rb") as stream:
                 while block := stream.read(1 << 22):
                     digest.update(block)
+        except PermissionError:
+            raise PermissionDeniedError(f"{name}: no permission to read {file}") from None
         except (SafetensorError, OSError) as error:
-            raise DataError(f"{name}: {file.name} is truncated or damaged ({str(error).splitlines()[0]})") from None
+            raise DataError(f"{name}: {file.name} is truncated or damaged ({_first_line(error)})") from None
     return digest.hexdigest()
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0] or type(error).__name__
 
 
 def load_config(checkpoint: Checkpoint) -> "PretrainedConfig":
@@ -154,7 +161,7 @@ def load_config(checkpoint: Checkpoint) -> "PretrainedConfig":
     try:
         return AutoConfig.from_pretrained(checkpoint.folder, trust_remote_code=False, local_files_only=True)
     except (OSError, ValueError, KeyError) as error:
-        raise DataError(f"{checkpoint.name}: config.json can't be used ({str(error).splitlines()[0]})") from None
+        raise DataError(f"{checkpoint.name}: config.json can't be used ({_first_line(error)})") from None
 
 
 def load_tokenizer(checkpoint: Checkpoint) -> "PreTrainedTokenizerBase":
@@ -170,9 +177,7 @@ def load_tokenizer(checkpoint: Checkpoint) -> "PreTrainedTokenizerBase":
             checkpoint.folder, trust_remote_code=False, local_files_only=True
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(
-            f"{checkpoint.name}: no usable tokenizer in the checkpoint ({str(error).splitlines()[0]})"
-        ) from None
+        raise DataError(f"{checkpoint.name}: no usable tokenizer in the checkpoint ({_first_line(error)})") from None
     if tokenizer.pad_token is None:
         # GPT-2 has no pad token; the mask keeps the model from reading it, so any token will do.
         tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
@@ -241,7 +246,7 @@ def _load_pretrained(kind: Any, checkpoint: Checkpoint, config: "PretrainedConfi
             output_loading_info=True,
         )
     except (OSError, ValueError, RuntimeError) as error:
-        raise DataError(f"{checkpoint.name}: the weights can't be loaded ({str(error).splitlines()[0]})") from None
+        raise DataError(f"{checkpoint.name}: the weights can't be loaded ({_first_line(error)})") from None
 
 
 def label_names_of(config: "PretrainedConfig") -> list[str]:

@@ -127,9 +127,10 @@ def find_recipe(name_or_path: str | Path) -> Path:
 
 def _load_extended(path: Path, chain: list[Path], problems: list[str]) -> tuple[dict[str, Any], dict[KeyPath, Origin]]:
     """Return the values of `path` merged over those of the recipes it extends."""
+    text = read_yaml_text(path)
     if path.resolve() in chain:
         raise RecipeError([f"{path}: extends itself: {' -> '.join(p.name for p in [*chain, path])}"])
-    placed = parse_yaml(read_yaml_text(path), str(path))
+    placed = parse_yaml(text, str(path))
     if placed.values is None:
         raise RecipeError(
             [
@@ -169,9 +170,9 @@ def _merge(
     """Merge `over` into `base`: mappings deeply, lists and scalars replaced, null resets to the default."""
     for key, value in over.items():
         here = (*path, key)
-        if isinstance(value, dict) and isinstance(base.get(key), dict):
+        if isinstance(value, dict) and (key not in base or isinstance(base[key], dict)):
             base_origins[here] = origins[here]
-            _merge(base[key], base_origins, value, origins, here)
+            _merge(base.setdefault(key, {}), base_origins, value, origins, here)
             continue
         for known in [known for known in base_origins if known[: len(here)] == here]:
             del base_origins[known]

@@ -108,7 +108,7 @@ def _describe(details: Any, path: KeyPath, values: Mapping[str, Any]) -> str:
     if kind == "extra_forbidden":
         return _describe_unknown_key(path)
     found = details["input"]
-    shown = "nothing (null)" if found is None else repr(found) if len(repr(found)) <= 60 else repr(found)[:57] + "..."
+    shown = _show(found)
     if kind == "value_error":
         return f"found {shown}: {message.removeprefix('Value error, ')}"
     if path == ("model", "checkpoint") and kind == "string_pattern_mismatch":
@@ -116,6 +116,13 @@ def _describe(details: Any, path: KeyPath, values: Mapping[str, Any]) -> str:
     if kind == "model_type":
         return f"found {shown}, allowed is a mapping of keys"
     return f"found {shown}, allowed is {_allowed(message)}"
+
+
+def _show(found: Any) -> str:
+    if found is None:
+        return "nothing (null)"
+    text = str(found).lower() if isinstance(found, bool) else repr(found)
+    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def _allowed(message: str) -> str:

@@ -31,6 +31,8 @@ class SplitRecord(Record):
     """Texts that stand in the split with more than one label."""
     empty: int
     """Rows without a visible character."""
+    groups: int | None = None
+    """Different values of the group column, where there is one."""
     truncated: int | None = None
     """Rows longer than max_length tokens; None before tokenisation."""
     mean_tokens: float | None = None

@@ -229,6 +229,11 @@ def _warn_of_data(data: DataRecord, scores: Sequence[Score], primary_metric: str
             found.append(f"{split.truncated} of {split.rows} rows of {split.part} were cut at the token limit.")
         if split.part == "test" and split.rows < SHORTEST_TEST:
             found.append(f"The test has {split.rows} rows only; expect wide intervals.")
+        if split.part == "test" and split.groups is not None and split.groups < split.rows:
+            found.append(
+                f"The {split.rows:,} test rows come in {split.groups:,} groups of like rows; the intervals take rows as "
+                "independent and are too narrow by that."
+            )
         missing = [name for name, count in split.labels.items() if count == 0]
         if missing:
             found.append(f"No row of {split.part} is labelled {', '.join(missing)}.")

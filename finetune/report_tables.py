@@ -4,13 +4,11 @@ Owns which figures stand in which row and column. How a figure is written is in 
 string that leaves this module is plain text on one line.
 """
 
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from finetune.records import Report, Score, SplitRecord
+from finetune.records import Report, Score
 from finetune.scores import pick
 from finetune.wording import (
-    NOT_MEASURED,
     find_rivals,
     find_summary,
     format_count,
@@ -26,7 +24,6 @@ from finetune.wording import (
     write_summary,
 )
 
-SHORT_FINGERPRINT = 12
 MOST_CLASSES_IN_MATRIX = 30
 CONFUSIONS_SHOWN = 30
 Figures = tuple[float | None, float | None, float | None]
@@ -82,12 +79,10 @@ def _score_columns(report: Report) -> list[str]:
 
 
 def _explain(report: Report) -> str:
-    rows = "Brackets hold 95 % bootstrap intervals over the rows"
-    return (
-        f"{rows}; after ±, the standard deviation over seeds, they hold the 95 % t-interval of the mean."
-        if report.seed_summaries
-        else f"{rows}; they say nothing of other seeds."
-    )
+    rest = "they say nothing of other seeds"
+    if report.seed_summaries:
+        rest = "after ±, the standard deviation over seeds, they hold the 95 % t-interval of the mean"
+    return f"Brackets hold 95 % bootstrap intervals over the rows; {rest}. Of a metric with ↓, less is better."
 
 
 def build_score_table(report: Report) -> Table:
@@ -97,7 +92,7 @@ def build_score_table(report: Report) -> Table:
     for score in _main_scores(report, "all"):
         cells, figures = _measured(report, score)
         rivals = [pick(report.baselines, score.name, predictor=name) for name in names]
-        title = metric_title(score.name) + ("" if score.higher_is_better else " (lower is better)")
+        title = metric_title(score.name) + ("" if score.higher_is_better else " ↓")
         rows.append(
             Row(
                 (title, *cells, *(write_score(rival) for rival in rivals), format_count(score.n)),
@@ -158,7 +153,7 @@ def build_seed_table(report: Report) -> Table:
             )
         )
     columns = ("seed", metric_title(report.primary_metric), "dev score", "collapsed", "training", "final loss")
-    return Table("Each seed", columns, tuple(rows), "rlrlrr")
+    return Table("Each seed", columns, tuple(rows), "llrlrr")
 
 
 def build_summary_table(report: Report) -> Table:
@@ -247,123 +242,3 @@ def build_mistake_table(report: Report, longest_text: int | None = None) -> Tabl
 
 def _write(value: float | None) -> str:
     return "–" if value is None else format_score_value(value)
-
-
-def _by_split(splits: Sequence[SplitRecord], facts: Iterable[tuple[str, list[str]]], caption: str) -> Table:
-    return Table(
-        caption,
-        ("", *(split.part for split in splits)),
-        tuple(Row((name, *cells)) for name, cells in facts),
-        "l" + "r" * len(splits),
-    )
-
-
-def build_split_table(report: Report) -> Table:
-    """Return what the checks found in each split."""
-    splits = report.data.splits
-    shared = {entry.part: format_count(len(entry.rows)) for entry in report.data.shared_with_train}
-
-    def count(value: int | None) -> str:
-        return NOT_MEASURED if value is None else format_count(value)
-
-    return _by_split(
-        splits,
-        [
-            ("rows", [format_count(split.rows) for split in splits]),
-            ("origin", [plain(split.origin) for split in splits]),
-            (
-                "rows shared with train",
-                ["–" if split.part == "train" else shared.get(split.part, "0") for split in splits],
-            ),
-            ("rows that repeat an earlier text", [format_count(split.duplicates) for split in splits]),
-            ("texts with more than one label", [format_count(split.contradictions) for split in splits]),
-            ("empty rows", [format_count(split.empty) for split in splits]),
-            ("rows cut at the token limit", [count(split.truncated) for split in splits]),
-            (
-                "mean tokens",
-                [NOT_MEASURED if split.mean_tokens is None else f"{split.mean_tokens:.1f}" for split in splits],
-            ),
-            ("longest, in tokens", [count(split.longest_tokens) for split in splits]),
-            ("fingerprint", [split.fingerprint[:SHORT_FINGERPRINT] for split in splits]),
-        ],
-        "What stands in each split",
-    )
-
-
-def build_label_table(report: Report) -> Table:
-    """Return the rows of each label in each split."""
-    splits = report.data.splits
-    rows = []
-    for label in report.data.labels:
-        counts = [(split.labels.get(label, 0), split.rows) for split in splits]
-        shares = tuple(count / total if total else 0.0 for count, total in counts)
-        rows.append(
-            Row(
-                (
-                    plain(label),
-                    *(
-                        f"{format_count(count)} ({format_share(share)})"
-                        for (count, _), share in zip(counts, shares, strict=True)
-                    ),
-                ),
-                shades=(0.0, *shares),
-            )
-        )
-    return Table("Label balance", ("label", *(split.part for split in splits)), tuple(rows), "l" + "r" * len(splits))
-
-
-def list_data_facts(report: Report) -> list[tuple[str, str]]:
-    """Return where the data comes from and how it was cut."""
-    data = report.data
-    return [
-        ("source", plain(data.source)),
-        ("licence", plain(data.licence)),
-        ("selection", plain(data.selection)),
-        ("train rows dropped because they stand in the test", format_count(data.dropped_train_rows)),
-    ]
-
-
-def list_fingerprints(report: Report) -> list[tuple[str, str]]:
-    """Return the full fingerprints, and the rows that stand in train too."""
-    return [
-        *((f"fingerprint of {split.part} (SHA-256)", plain(split.fingerprint)) for split in report.data.splits),
-        *(
-            (f"{entry.part} rows that stand in train too", ", ".join(map(plain, entry.rows)) or "none")
-            for entry in report.data.shared_with_train
-        ),
-    ]
-
-
-def list_provenance(report: Report) -> list[tuple[str, str]]:
-    """Return everything needed to judge, and to repeat, the run."""
-    made = report.provenance
-
-    def rate(value: float | None) -> str:
-        return NOT_MEASURED if value is None else f"{value:,.1f} per second"
-
-    return [
-        ("command", plain(made.command)),
-        ("started", plain(made.started)),
-        ("whole run", format_seconds(made.seconds)),
-        ("training", format_seconds(made.train_seconds) if made.train_seconds else "none"),
-        ("examples", rate(made.examples_per_second)),
-        ("tokens, padding not counted", rate(made.tokens_per_second)),
-        (
-            "padding",
-            NOT_MEASURED
-            if made.padding_share is None
-            else f"{format_share(made.padding_share)} of the tokens computed",
-        ),
-        ("peak memory", f"{made.peak_memory_megabytes:,.0f} MB"),
-        ("device", plain(made.device)),
-        ("processes", format_count(made.processes)),
-        ("threads", format_count(made.threads)),
-        ("precision", plain(made.precision)),
-        *((("settings left to the machine", plain(made.settings)),) if made.settings else ()),
-        ("parameters", format_count(made.parameters)),
-        ("checkpoint", plain(made.checkpoint)),
-        ("checkpoint SHA-256", plain(made.checkpoint_sha256)),
-        ("code", plain(made.git)),
-        ("versions", ", ".join(f"{plain(name)} {plain(version)}" for name, version in made.versions.items())),
-        ("saved model", plain(report.saved_model)),
-    ]

@@ -8,6 +8,7 @@ import os
 import shutil
 import socket
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,10 +16,22 @@ from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from finetune.errors import DataError, MissingInputError, OutputError, PermissionDeniedError, StorageError
+from finetune.errors import (
+    DataError,
+    MissingInputError,
+    OutputError,
+    PermissionDeniedError,
+    RecipeError,
+    StorageError,
+    UnavailableError,
+)
 from finetune.records import DataRecord, Measurement, Prediction, Report, Status
 
 R = TypeVar("R", bound=BaseModel)
+# Exit codes of a run that was asked for wrongly: its folder holds nothing that anybody wants to keep.
+_REFUSALS = frozenset(
+    error.exit_code for error in (DataError, MissingInputError, UnavailableError, PermissionDeniedError, RecipeError)
+)
 
 
 @dataclass(frozen=True)
@@ -132,8 +145,6 @@ def create_run_dir(path: Path, *, resume: bool) -> RunDir:
                 f"{path}: the folder isn't empty; choose another with --out, or continue the run with --resume"
             )
         path.mkdir(parents=True, exist_ok=True)
-    except (PermissionError, NotADirectoryError, FileExistsError) as error:
-        raise OutputError(f"{path}: the run folder can't be created ({error.strerror})") from None
     except OSError as error:
         raise OutputError(f"{path}: the run folder can't be created ({error.strerror})") from None
     run_dir = RunDir(path)
@@ -141,17 +152,32 @@ def create_run_dir(path: Path, *, resume: bool) -> RunDir:
     return run_dir
 
 
+def is_gone(process_id: int, host: str) -> bool:
+    """Say whether a process has certainly ended, which can only be known of one on this machine."""
+    if host != socket.gethostname():
+        return False
+    try:
+        # Signal 0 is never delivered.
+        os.kill(process_id, 0)
+    except (ProcessLookupError, OverflowError):
+        return True
+    except PermissionError:
+        return False
+    return False
+
+
 def _lock(run_dir: RunDir) -> None:
     owner = f"{os.getpid()}@{socket.gethostname()}"
-    if run_dir.lock.exists():
-        process_id, _, host = run_dir.lock.read_text(encoding="utf-8").strip().partition("@")
-        is_gone = host == socket.gethostname() and process_id.isdigit() and not Path(f"/proc/{process_id}").exists()
-        if not is_gone and int(process_id or 0) != os.getpid():
-            raise OutputError(
-                f"{run_dir.path}: in use by process {process_id} on {host}; if that is gone, remove {run_dir.lock.name}"
-            )
-        run_dir.lock.unlink()
     try:
+        if run_dir.lock.exists():
+            held_by = run_dir.lock.read_text(encoding="utf-8", errors="replace").strip()
+            process_id, _, host = held_by.partition("@")
+            if held_by != owner and not (process_id.isdecimal() and is_gone(int(process_id), host)):
+                raise OutputError(
+                    f"{run_dir.path}: in use by process {process_id} on {host}; "
+                    f"if that is gone, remove {run_dir.lock.name}"
+                )
+            run_dir.lock.unlink()
         with run_dir.lock.open("x", encoding="utf-8") as stream:
             stream.write(owner)
     except FileExistsError:
@@ -161,8 +187,22 @@ def _lock(run_dir: RunDir) -> None:
 
 
 def unlock(run_dir: RunDir) -> None:
-    """Give the folder back."""
+    """Give the folder back; one of a run that was refused before it began is taken away."""
+    with suppress(OSError):
+        if _was_refused(run_dir):
+            for path in (run_dir.status, run_dir.recipe, run_dir.data, run_dir.lock):
+                path.unlink(missing_ok=True)
+            # Stays where anything else lies in it.
+            run_dir.path.rmdir()
     run_dir.lock.unlink(missing_ok=True)
+
+
+def _was_refused(run_dir: RunDir) -> bool:
+    """Say whether what was asked for was wrong, and found out before anything was trained or measured."""
+    status = read_status(run_dir)
+    if status is None or status.state != "failed" or status.exit_code not in _REFUSALS:
+        return False
+    return not any(run_dir.path.rglob(run_dir.events.name)) and not any(run_dir.path.rglob(run_dir.predictions.name))
 
 
 def link_latest(run_dir: RunDir, recipe_name: str) -> None:
@@ -170,6 +210,8 @@ def link_latest(run_dir: RunDir, recipe_name: str) -> None:
     if run_dir.path.parent.resolve() != (Path("runs") / recipe_name).resolve():
         return
     link = run_dir.path.parent / "latest"
+    if link.is_dir() and not link.is_symlink():
+        return
     beside = link.with_name(f".latest-{os.getpid()}")
     beside.symlink_to(run_dir.path.name)
     beside.replace(link)

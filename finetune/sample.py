@@ -108,7 +108,7 @@ LEXICON: dict[str, tuple[Word, ...]] = {
     ),
     "man": _nouns("boy man/men king father brother grandfather prince monk"),
     "woman": _nouns("girl woman/women queen mother sister grandmother princess/princesses nun"),
-    "kinsman": _nouns("father brother grandfather son nephew cousin stepfather"),
+    "kinsman": _nouns("father brother grandfather son nephew grandson stepfather"),
     "kinswoman": _nouns("mother sister grandmother daughter niece stepmother"),
     "he_name": ("Tom", "Peter", "David", "James", "Robert", "Paul", "Daniel", "Simon"),
     "she_name": ("Anna", "Mary", "Susan", "Laura", "Sarah", "Julia", "Emma", "Linda"),

@@ -6,11 +6,18 @@ revision, and respects HF_HUB_OFFLINE.
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from importlib.resources import files
 from pathlib import Path
 
-from finetune.errors import DataError, MissingInputError, RecipeError, UnavailableError
+from finetune.errors import (
+    DataError,
+    MissingInputError,
+    PermissionDeniedError,
+    RecipeError,
+    UnavailableError,
+    suggest,
+)
 from finetune.hub import fetch_hub_files
 from finetune.readers import SUFFIXES
 from finetune.recipe import Recipe, SplitPaths
@@ -62,45 +69,59 @@ def build_layout(recipe: Recipe, task: Task) -> Layout:
     named = {field.name: getattr(columns, field.name) for field in fields(Layout) if hasattr(columns, field.name)}
     stated = {part: str(column) for part, column in named.items() if column is not None}
     if base is not None and not stated:
-        return base
+        return replace(base, delimiter=recipe.data.delimiter or base.delimiter)
     if "text" not in stated or "label" not in stated:
         raise RecipeError(["data.columns: text and label have to be named"])
     return Layout(**stated, header=recipe.data.header, delimiter=recipe.data.delimiter)
 
 
 def _files_of_path(recipe: Recipe) -> dict[Part, tuple[Path, ...]]:
-    stated = recipe.data.path
+    stated, is_trained = recipe.data.path, recipe.train is not None
     if isinstance(stated, SplitPaths):
         found = {part: _existing(getattr(stated, part)) for part in PARTS if getattr(stated, part) is not None}
-        if len({paths[0].resolve() for paths in found.values()}) < len(found):
-            raise RecipeError(
-                ["data.path: the same file plays two parts, so the model would be tested on what it has seen"]
-            )
-        if "train" not in found and recipe.train is not None:
+        if is_trained and "train" not in found:
             raise RecipeError(["data.path.train: missing; the recipe trains (train: null would only measure)"])
-        return found
-    assert stated is not None
-    path = _existing(stated)[0]
-    if not path.is_dir():
-        return {"test" if recipe.train is None else "train": (path,)}
-    found = {}
+        if not is_trained and not found.keys() & {"dev", "test"}:
+            raise RecipeError(["data.path.test: missing; the recipe only measures (train: null)"])
+    else:
+        assert stated is not None
+        path = _existing(stated)
+        if not path.is_dir():
+            return {"train" if is_trained else "test": (path,)}
+        found = _files_of_folder(path, is_trained=is_trained)
+    if len({path.resolve() for path in found.values()}) < len(found):
+        raise RecipeError(
+            ["data.path: the same file plays two parts, so the model would be tested on what it has seen"]
+        )
+    return {part: (path,) for part, path in found.items()}
+
+
+def _files_of_folder(folder: Path, *, is_trained: bool) -> dict[Part, Path]:
+    found: dict[Part, Path] = {}
     for part in PARTS:
-        matches = sorted(match for match in path.glob(f"{part}.*") if match.suffix in SUFFIXES)
+        matches = sorted(match for match in folder.glob(f"{part}.*") if match.suffix.lower() in SUFFIXES)
         if len(matches) > 1:
-            raise DataError(f"{path}: {part} is there twice: {', '.join(match.name for match in matches)}")
+            raise DataError(f"{folder}: {part} is there twice: {', '.join(match.name for match in matches)}")
         if matches:
-            found[part] = (matches[0],)
-    if ("train" if recipe.train is not None else "test") not in found:
-        there = ", ".join(sorted(entry.name for entry in path.iterdir())[:10]) or "nothing"
-        raise MissingInputError(f"{path}: no train.* in this folder (one of {', '.join(SUFFIXES)}); it holds {there}")
+            found[part] = matches[0]
+    if not found.keys() & ({"train"} if is_trained else {"dev", "test"}):
+        missing = "train.*" if is_trained else "test.* or dev.*"
+        there = ", ".join(sorted(entry.name for entry in folder.iterdir())[:10]) or "nothing"
+        raise MissingInputError(f"{folder}: no {missing} in this folder ({', '.join(SUFFIXES)}); it holds {there}")
     return found
 
 
-def _existing(stated: str) -> tuple[Path, ...]:
-    path = Path(stated).expanduser()
-    if not path.exists():
-        raise MissingInputError(f"{stated}: no such file or folder (data.path)")
-    return (path,)
+def _existing(stated: str) -> Path:
+    try:
+        path = Path(stated).expanduser()
+        if path.exists():
+            return path
+        near = suggest(path.name, [entry.name for entry in path.parent.glob("*") if entry.name.isprintable()])
+    except PermissionError:
+        raise PermissionDeniedError(f"{stated}: no permission to look there (data.path)") from None
+    except (OSError, RuntimeError) as error:  # a name too long, a home that nobody has
+        near = f" ({getattr(error, 'strerror', None) or error})"
+    raise MissingInputError(f"{stated}: no such file or folder (data.path){near}")
 
 
 def _files_below(folder: Path, source: Source) -> dict[Part, tuple[Path, ...]]:

@@ -24,7 +24,8 @@ def carve(examples: "Dataset", fraction: float, seed: int) -> tuple["Dataset", "
     """
     labels = np.asarray(examples["label"])
     names = examples["group"] if "group" in examples.column_names else [normalise(text) for text in examples["text"]]
-    _, groups = np.unique(np.asarray(names, dtype=object).astype(str), return_inverse=True)
+    numbers = {name: number for number, name in enumerate(sorted(set(names)))}
+    groups = np.array([numbers[name] for name in names])
     sizes = np.bincount(groups)
     # A group counts for the label that most of its rows carry, so that each label loses its share.
     per_label = np.stack(
@@ -33,12 +34,16 @@ def carve(examples: "Dataset", fraction: float, seed: int) -> tuple["Dataset", "
     majority = per_label.argmax(axis=0)
     taken = np.zeros(len(sizes), dtype=bool)
     order = np.random.default_rng(seed).permutation(len(sizes))
+    wanted = 0.0
     for label in np.unique(majority):
         candidates = order[majority[order] == label]
-        filled = np.cumsum(sizes[candidates])
-        wanted = fraction * filled[-1]
-        # Up to the group whose end lies nearest to the wanted number of rows.
-        taken[candidates[: int(np.abs(np.concatenate(([0], filled)) - wanted).argmin())]] = True
+        filled = np.concatenate(([0], np.cumsum(sizes[candidates])))
+        wanted += fraction * filled[-1]
+        # Up to the group whose end lies nearest to the wanted number of rows, but never all groups of a label.
+        count = int(np.abs(filled[:-1] - wanted).argmin())
+        taken[candidates[:count]] = True
+        # What rounding took too few of, or too many, is made up for by the next label.
+        wanted -= filled[count]
     carved = taken[groups]
     if not carved.any() or carved.all():
         raise DataError(f"{len(labels)} rows in {len(sizes)} groups are too few to carve {fraction:.0%} of them out")

@@ -83,6 +83,7 @@ class FinetuneTrainer(Trainer):
             eval_dataset=SlotDataset(dev) if dev is not None else None,
             processing_class=loaded.tokenizer,
         )
+        self.remove_callback(PrinterCallback)
         self.train_features, self.dev_features = train, dev
         self.plan, self.settings, self.metric, self.evaluation_batch_size = (
             plan,
@@ -256,7 +257,6 @@ def train_model(
     trainer = FinetuneTrainer(
         loaded, arguments, train, dev, plan, settings, collator, metric, recipe.evaluate.batch_size
     )
-    trainer.remove_callback(PrinterCallback)
     bar = ProgressBar(title, metric)
     for callback in (LogBeforeKeeping(), StopAtNonFinite(), EventLog(run_dir.events), bar):
         trainer.add_callback(callback)

@@ -22,8 +22,13 @@ DIRECTION_CHARACTERS = frozenset("\u200e\u200f\u061c\u202a\u202b\u202c\u202d\u20
 
 def visible(text: str) -> str:
     """Return text of the data with its lines: control and direction characters, which act on what is around them, become spaces."""
-    return "".join(" " if character in DIRECTION_CHARACTERS or (unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp")
-                   and character != "\n") else character for character in text)
+    return "".join(
+        " "
+        if character in DIRECTION_CHARACTERS
+        or (unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") and character != "\n")
+        else character
+        for character in text
+    )
 
 
 def plain(text: str) -> str:
@@ -33,7 +38,7 @@ def plain(text: str) -> str:
 
 def shorten(text: str, length: int) -> str:
     """Return text of at most `length` characters, with an ellipsis where some are left out."""
-    return text if len(text) <= length else text[:length - 1].rstrip() + "…"
+    return text if len(text) <= length else text[: length - 1].rstrip() + "…"
 
 
 def format_score_value(value: float) -> str:
@@ -66,7 +71,11 @@ def write_summary(summary: SeedSummaryRecord) -> str:
     if summary.standard_deviation is None:
         return format_score(summary.mean)
     spread = f"{format_score_value(summary.mean)} ± {format_score_value(summary.standard_deviation)}"
-    return spread if summary.low is None or summary.high is None else f"{spread} ({format_range(summary.low, summary.high)})"
+    return (
+        spread
+        if summary.low is None or summary.high is None
+        else f"{spread} ({format_range(summary.low, summary.high)})"
+    )
 
 
 def format_count(count: int) -> str:
@@ -152,15 +161,30 @@ def build_headline(report: Report) -> Headline:
     main = pick(report.scores, report.primary_metric, predictor=main_predictor(report))
     summary = find_summary(report, report.primary_metric)
     rows = f"on {count_of(main.n, 'test row')}" if main else "on no test rows"
-    score, over = (write_summary(summary), f" over {count_of(summary.n, 'seed')}") if summary else (write_score(main), "")
-    ensemble = f"The {plain(main.predictor)} scores {write_score(main)}." if summary and main and len(report.seeds) > 1 else ""
-    verdicts = (*_judge_collapse(report), *_judge_baselines(report, main, summary), *_judge_bands(report))
+    score, over = (
+        (write_summary(summary), f" over {count_of(summary.n, 'seed')}") if summary else (write_score(main), "")
+    )
+    ensemble = (
+        f"The {plain(main.predictor)} scores {write_score(main)}." if summary and main and len(report.seeds) > 1 else ""
+    )
+    verdicts = (*_judge_baselines(report, main, summary), *_judge_bands(report))
     value, _, rest = score.partition(" ")
     sentence = f"{metric_title(report.primary_metric)} {score}{over} {rows}: {'; '.join(_short_verdicts(report, main, summary))}."
-    return Headline(metric_title(report.primary_metric), score, value, rest, f"{over.strip()} {rows}".strip(), ensemble, verdicts, sentence)
+    return Headline(
+        metric_title(report.primary_metric),
+        score,
+        value,
+        rest,
+        f"{over.strip()} {rows}".strip(),
+        ensemble,
+        verdicts,
+        sentence,
+    )
 
 
-def compare(value: float | None, low: float | None, high: float | None, rival: float | None, *, higher_is_better: bool) -> tuple[Tone, str]:
+def compare(
+    value: float | None, low: float | None, high: float | None, rival: float | None, *, higher_is_better: bool
+) -> tuple[Tone, str]:
     """Say how a score stands to a baseline; only an interval wholly on one side makes it clear."""
     if value is None or rival is None:
         return "open", "not comparable with"
@@ -174,7 +198,13 @@ def compare(value: float | None, low: float | None, high: float | None, rival: f
 
 
 def _stand(main: Score | None, summary: SeedSummaryRecord | None, rival: Score) -> tuple[Tone, str]:
-    value, low, high = (summary.mean, summary.low, summary.high) if summary else (main.value, main.low, main.high) if main else (None,) * 3
+    value, low, high = (
+        (summary.mean, summary.low, summary.high)
+        if summary
+        else (main.value, main.low, main.high)
+        if main
+        else (None,) * 3
+    )
     return compare(value, low, high, rival.value, higher_is_better=rival.higher_is_better)
 
 
@@ -183,16 +213,13 @@ def find_rivals(report: Report, metric: str) -> list[Score]:
     return [score for score in report.baselines if score.name == metric and score.slice == "all"]
 
 
-def _judge_collapse(report: Report) -> list[Verdict]:
-    return [Verdict("bad", f"Seed {seed.seed} predicts one class only: {plain(seed.collapsed_to)}.")
-            for seed in report.seeds if seed.collapsed_to is not None]
-
-
 def _judge_baselines(report: Report, main: Score | None, summary: SeedSummaryRecord | None) -> list[Verdict]:
     found = []
     for rival in find_rivals(report, report.primary_metric):
         tone, words = _stand(main, summary, rival)
-        found.append(Verdict(tone, f"{begin_sentence(words)} the baseline {plain(rival.predictor)}, {write_score(rival)}."))
+        found.append(
+            Verdict(tone, f"{begin_sentence(words)} the baseline {plain(rival.predictor)}, {write_score(rival)}.")
+        )
     return found or [Verdict("open", "No baseline was scored.")]
 
 
@@ -206,12 +233,17 @@ def _judge_bands(report: Report) -> list[Verdict]:
     found = []
     for band in report.bands:
         higher_is_better = METRICS[band.metric].higher_is_better if band.metric in METRICS else True
-        tones: dict[str, Tone] = {"within": "good", "above": "good" if higher_is_better else "bad",
-                                  "below": "bad" if higher_is_better else "good", "not comparable": "open"}
+        tones: dict[str, Tone] = {
+            "within": "good",
+            "above": "good" if higher_is_better else "bad",
+            "below": "bad" if higher_is_better else "good",
+            "not comparable": "open",
+        }
         words = "Not comparable with" if band.verdict == "not comparable" else band.verdict.capitalize()
         reason = f": {plain(band.reason)}" if band.reason else ""
-        found.append(Verdict(tones[band.verdict], f"{words} the expected band ({describe_band(band)}){reason}. Source: {plain(band.source)}"))
-    return found or [Verdict("open", "The recipe expects no band.")]
+        source = f". Source: {plain(band.source)}" if band.source else "."
+        found.append(Verdict(tones[band.verdict], f"{words} the expected band ({describe_band(band)}){reason}{source}"))
+    return found or [Verdict("open", "The recipe names no expected band.")]
 
 
 def _short_verdicts(report: Report, main: Score | None, summary: SeedSummaryRecord | None) -> list[str]:
@@ -219,12 +251,17 @@ def _short_verdicts(report: Report, main: Score | None, summary: SeedSummaryReco
     collapsed = [seed for seed in report.seeds if seed.collapsed_to is not None]
     found = []
     if collapsed:
-        found.append("the model predicts one class only" if len(report.seeds) == 1 else
-                     f"{len(collapsed)} of {count_of(len(report.seeds), 'seed')} collapsed to one class")
+        found.append(
+            "the model predicts one class only"
+            if len(report.seeds) == 1
+            else f"{len(collapsed)} of {count_of(len(report.seeds), 'seed')} collapsed to one class"
+        )
     by_standing: dict[str, list[str]] = {}
     for rival in find_rivals(report, report.primary_metric):
-        by_standing.setdefault(_stand(main, summary, rival)[1], []).append(plain(rival.predictor))
+        by_standing.setdefault(_stand(main, summary, rival)[1], []).append(f"the {plain(rival.predictor)}")
     found += [f"{words} {list_words(names)}" for words, names in by_standing.items()]
     bands = [band for band in report.bands if band.metric == report.primary_metric and band.slice == "all"]
-    found += [f"{band.verdict}{' with' if band.verdict == 'not comparable' else ''} the expected band" for band in bands]
+    found += [
+        f"{band.verdict}{' with' if band.verdict == 'not comparable' else ''} the expected band" for band in bands
+    ]
     return found or ["nothing to compare it with"]

@@ -42,7 +42,7 @@ def _words(sentence: str) -> list[str]:
 
 
 def _skeleton(template: str) -> str:
-    """Return the fixed words of a frame: what is left when slots and the choice of an alternative are ignored."""
+    """Return a frame with its slots blanked, so that only fixed words and brackets are left."""
     return re.sub(r"\{[^}]*\}", "_", template)
 
 

@@ -1,0 +1,101 @@
+"""Labels: ids that never depend on the order of rows, and one line for a label that isn't one."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from finetune.errors import DataError
+from finetune.labels import MAXIMUM_CLASSES, LabelSet, build_label_set
+from finetune.recipe import Recipe
+from finetune.task import get_task
+
+OPEN = LabelSet({}, is_open=True)
+
+
+def check(label_set: LabelSet, *cells: str) -> LabelSet:
+    return label_set.check(cells, list(range(2, len(cells) + 2)), Path("rows.csv"), "label")
+
+
+def build(labels: object, task: str = "text-classification") -> LabelSet:
+    values = {"task": task, "model": {"checkpoint": "./m"}, "data": {"labels": labels}}
+    return build_label_set(Recipe.model_validate(values), get_task(task))
+
+
+@pytest.mark.parametrize(
+    ("cells", "names"),
+    [
+        (["spam", "ham", "spam"], ("ham", "spam")),
+        (["10", "9", "-1"], ("-1", "9", "10")),
+        (["10", "9", "x"], ("10", "9", "x")),
+        (["4.0", "10.0"], ("10.0", "4.0")),
+        (["NA", "null", "no"], ("NA", "no", "null")),
+        ([" b", "a", "b"], (" b", "a", "b")),
+    ],
+)
+def test_labels_found_in_data_are_sorted_as_numbers_where_all_are(cells: list[str], names: tuple[str, ...]) -> None:
+    assert check(OPEN, *cells).freeze().names == names
+
+
+@given(st.sets(st.text(min_size=1, max_size=3) | st.sampled_from(["1", "01", "+1", "١"]), min_size=1), st.randoms())
+def test_ids_do_not_depend_on_the_order_of_rows(labels: set[str], random: object) -> None:
+    shuffled = sorted(labels)
+    random.shuffle(shuffled)  # type: ignore[attr-defined]
+    assert check(OPEN, *shuffled).freeze() == check(OPEN, *sorted(labels)).freeze()
+
+
+def test_a_stated_list_gives_the_order_of_ids() -> None:
+    stated = build(["spam", "ham"])
+    assert stated.names == ("spam", "ham")
+    assert stated.ids_of(["ham", "spam"]) == [1, 0]
+
+
+def test_stated_names_replace_what_stands_in_the_file() -> None:
+    stated = build({"1": "good", "0": "bad", "2": "good"})
+    assert stated.names == ("good", "bad")
+    assert stated.ids_of(["0", "1", "2"]) == [1, 0, 0]
+
+
+def test_labels_of_the_recipe_come_before_those_of_the_task() -> None:
+    assert build(None, "cola").names == ("unacceptable", "acceptable")
+    assert build({"0": "bad", "1": "good"}, "cola").names == ("bad", "good")
+    assert build(None).is_open
+
+
+def test_labels_grow_over_the_chunks_of_train_and_are_final_afterwards() -> None:
+    grown = check(check(OPEN, "b"), "a").freeze()
+    assert grown.names == ("a", "b")
+    with pytest.raises(DataError, match=r"^rows\.csv:3:label: label 'c' is not one of a, b$"):
+        check(grown, "a", "c")
+
+
+def test_a_label_out_of_range_names_its_row_and_the_nearest_label() -> None:
+    with pytest.raises(DataError) as caught:
+        check(build(["positive", "negative"]), "positive", "Positve")
+    assert str(caught.value) == (
+        "rows.csv:3:label: label 'Positve' is not one of positive, negative; did you mean 'positive'?"
+    )
+
+
+@pytest.mark.parametrize("label_set", [OPEN, LabelSet({"a": "a", "b": "b"}, is_open=True)])
+def test_an_empty_label_is_called_empty(label_set: LabelSet) -> None:
+    with pytest.raises(DataError, match=r"^rows\.csv:3:label: the label is empty$"):
+        check(label_set, "a", "")
+
+
+def test_a_text_in_the_label_column_is_shown_short_and_on_one_line() -> None:
+    with pytest.raises(DataError) as caught:
+        check(build(["a", "b"]), "a", "a text\nof two lines " * 50)
+    assert len(str(caught.value)) < 150
+    assert "\n" not in str(caught.value)
+
+
+def test_an_empty_label_may_be_given_a_name() -> None:
+    stated = build({"": "none", "x": "some"})
+    assert check(stated, "", "x").ids_of(["x", ""]) == [1, 0]
+
+
+def test_a_column_of_texts_is_not_taken_for_labels() -> None:
+    with pytest.raises(DataError, match=r"column 'label' has more than 1000 different values; is it the label\?"):
+        check(OPEN, *map(str, range(MAXIMUM_CLASSES + 1)))
