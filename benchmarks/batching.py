@@ -17,7 +17,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from datetime import date
+from datetime import UTC, datetime
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -69,16 +69,27 @@ def load_sentences(checkpoint: Checkpoint, count: int) -> Features:
     return encode_features(rows, load_tokenizer(checkpoint), PADDED_LENGTH)
 
 
-def build_trainer(checkpoint: Checkpoint, features: Features, folder: Path, batching: str, pad_to: int | None, steps: int) -> FinetuneTrainer:
+def build_trainer(
+    checkpoint: Checkpoint, features: Features, folder: Path, batching: str, pad_to: int | None, steps: int
+) -> FinetuneTrainer:
     """Return our trainer for a few steps; `pad_to` makes it pad like run_glue."""
-    recipe = Recipe.model_validate({"task": "cola", "model": CHECKPOINT, "train": {
-        "max_steps": steps, "batching": batching, "precision": "fp32", "save_every": "never"}})
+    recipe = Recipe.model_validate(
+        {
+            "task": "cola",
+            "model": CHECKPOINT,
+            "train": {"max_steps": steps, "batching": batching, "precision": "fp32", "save_every": "never"},
+        }
+    )
     assert recipe.train is not None
     torch.manual_seed(0)
     loaded = load_classifier(checkpoint, LABELS)
     plan = plan_batch(32, None, 1)
-    arguments = build_arguments(recipe, recipe.train, RunDir(folder).checkpoints, plan, 1, "fp32", "matthews_correlation", has_dev=False)
-    return FinetuneTrainer(loaded, arguments, features, None, plan, recipe.train, Collator(0, pad_to=pad_to), "matthews_correlation", 64)
+    arguments = build_arguments(
+        recipe, recipe.train, RunDir(folder).checkpoints, plan, 1, "fp32", "matthews_correlation", has_dev=False
+    )
+    return FinetuneTrainer(
+        loaded, arguments, features, None, plan, recipe.train, Collator(0, pad_to=pad_to), "matthews_correlation", 64
+    )
 
 
 def cpu_seconds_a_token(trainer: FinetuneTrainer) -> float:
@@ -97,14 +108,19 @@ def ratio_row(name: str, floor: float, baseline: Callable[[], float], ours: Call
 def training_rows(checkpoint: Checkpoint, features: Features, steps: int, rounds: int) -> list[Row]:
     """Return training against padding to 128: the same random batches, then length groups."""
     with tempfile.TemporaryDirectory() as folder:
+
         def measure(batching: str, pad_to: int | None) -> Callable[[], float]:
             # Few padded steps and many of ours take about as long, so both sides see the same machine.
             count = steps if pad_to else steps * 4
-            return lambda: cpu_seconds_a_token(build_trainer(checkpoint, features, Path(folder), batching, pad_to, count))
+            return lambda: cpu_seconds_a_token(
+                build_trainer(checkpoint, features, Path(folder), batching, pad_to, count)
+            )
 
         padded = measure("padded", PADDED_LENGTH)
-        return [ratio_row("train, same batches, against padding to 128", 5.5, padded, measure("padded", None), rounds),
-                ratio_row("train, length groups, against padding to 128", 9.0, padded, measure("grouped", None), rounds)]
+        return [
+            ratio_row("train, same batches, against padding to 128", 5.5, padded, measure("padded", None), rounds),
+            ratio_row("train, length groups, against padding to 128", 9.0, padded, measure("grouped", None), rounds),
+        ]
 
 
 def evaluation_row(checkpoint: Checkpoint, features: Features, rounds: int) -> Row:
@@ -116,15 +132,28 @@ def evaluation_row(checkpoint: Checkpoint, features: Features, rounds: int) -> R
             started = time.process_time()
             predict_logits(model, features, batch_size, pad_to=pad_to)
             return time.process_time() - started
+
         return once
 
-    return ratio_row("evaluate, against padding to 128, batch 8", 8.0, measure(8, PADDED_LENGTH), measure(64, None), rounds)
+    return ratio_row(
+        "evaluate, against padding to 128, batch 8", 8.0, measure(8, PADDED_LENGTH), measure(64, None), rounds
+    )
 
 
 def memory_row(sentences: int) -> Row:
     """Return the peak memory of training, ours / padded, each in a process of its own."""
+
     def peak(batching: str, pad_to: int) -> float:
-        command = [sys.executable, "-m", "benchmarks.batching", "--peak", batching, str(pad_to), "--sentences", str(sentences)]
+        command = [
+            sys.executable,
+            "-m",
+            "benchmarks.batching",
+            "--peak",
+            batching,
+            str(pad_to),
+            "--sentences",
+            str(sentences),
+        ]
         return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()[-1])
 
     share = round(peak("grouped", 0) / peak("padded", PADDED_LENGTH), 2)
@@ -152,22 +181,47 @@ def main() -> None:
     if chosen.peak:
         print_peak(checkpoint, features, chosen.peak[0], int(chosen.peak[1]))
         return
-    rows = [*training_rows(checkpoint, features, chosen.steps, chosen.rounds), evaluation_row(checkpoint, features, chosen.rounds),
-            memory_row(chosen.sentences)]
+    rows = [
+        *training_rows(checkpoint, features, chosen.steps, chosen.rounds),
+        evaluation_row(checkpoint, features, chosen.rounds),
+        memory_row(chosen.sentences),
+    ]
     show(rows, features, chosen.rounds)
 
 
 def show(rows: list[Row], features: Features, rounds: int) -> None:
     """Print the table and write it, with what it was measured on."""
     lengths = features.lengths
-    about = {"date": date.today().isoformat(), "device": device_name(), "machine": platform.machine(), "threads": 1, "rounds": rounds,  # noqa: DTZ011
-             "sentences": len(features), "mean_tokens": round(float(lengths.mean()), 1), "p95_tokens": int(np.percentile(lengths, 95)),
-             "longest_tokens": int(lengths.max()), "versions": installed_versions()}
-    table = Table("measured", "ratio", "low", "high", "floor", title=f"{len(features):,} CoLA sentences, mean {lengths.mean():.1f} tokens; "
-                  "process CPU time, one thread, fp32, batch 32")
+    about = {
+        "date": datetime.now(UTC).date().isoformat(),
+        "device": device_name(),
+        "machine": platform.machine(),
+        "threads": 1,
+        "rounds": rounds,
+        "sentences": len(features),
+        "mean_tokens": round(float(lengths.mean()), 1),
+        "p95_tokens": int(np.percentile(lengths, 95)),
+        "longest_tokens": int(lengths.max()),
+        "versions": installed_versions(),
+    }
+    table = Table(
+        "measured",
+        "ratio",
+        "low",
+        "high",
+        "floor",
+        title=f"{len(features):,} CoLA sentences, mean {lengths.mean():.1f} tokens; "
+        "process CPU time, one thread, fp32, batch 32",
+    )
     for row in rows:
         is_met = row.ratio <= row.floor if row.smaller_is_better else row.ratio >= row.floor
-        table.add_row(row.row, f"{row.ratio:.2f}", f"{row.low:.2f}", f"{row.high:.2f}", f"{row.floor:g}{'' if is_met else ' MISSED'}")
+        table.add_row(
+            row.row,
+            f"{row.ratio:.2f}",
+            f"{row.low:.2f}",
+            f"{row.high:.2f}",
+            f"{row.floor:g}{'' if is_met else ' MISSED'}",
+        )
     Console().print(table)
     path = Path(__file__).parent / "results" / f"{about['date']}.json"
     path.parent.mkdir(exist_ok=True)

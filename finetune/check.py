@@ -5,19 +5,22 @@ the earlier ones allow it.
 """
 
 import tempfile
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from finetune.errors import FinetuneError, UnavailableError
 from finetune.recipe_file import LoadedRecipe, load_recipe
+
+if TYPE_CHECKING:
+    from finetune.fit import SeedJob
 
 Stage = Literal["recipe", "data", "model", "step"]
 STAGES: tuple[Stage, ...] = ("recipe", "data", "model", "step")
 # Weights, their gradient and AdamW's two moments, each a 32-bit float.
 BYTES_A_PARAMETER = 16
+TRIED_STEPS = 2
 
 
 @dataclass(frozen=True)
@@ -68,8 +71,8 @@ class _Checks:
     """The stages of one check, sharing what the earlier ones found."""
 
     def __init__(self, loaded: LoadedRecipe) -> None:
+        self.loaded = loaded
         self.recipe = loaded.recipe
-        self.name = loaded.name
         self.found_data = self.checkpoint = None
         self.parameters = 0
 
@@ -94,7 +97,7 @@ class _Checks:
         return f"{self.checkpoint.name}: {self.parameters:,} parameters, SHA-256 {self.checkpoint.sha256[:12]}"
 
     def step(self) -> str:
-        from finetune.fit import SeedJob
+        from finetune.fit import prepare_job
         from finetune.processes import Processes
         from finetune.task import get_task
 
@@ -102,29 +105,11 @@ class _Checks:
             return ""
         if self.recipe.train is None:
             return "the recipe doesn't train"
+        job = prepare_job(self.loaded, get_task(self.recipe.task), self.found_data, Processes(0, 1))
         with tempfile.TemporaryDirectory() as folder:
-            job = SeedJob(
-                self.recipe,
-                get_task(self.recipe.task),
-                self.found_data,
-                self.checkpoint,
-                self._features(),
-                {},
-                Processes(0, 1),
-                self.name,
-            )
             return self._train_a_little(job, Path(folder))
 
-    def _features(self) -> dict:
-        from finetune.features import choose_max_length, encode_features
-        from finetune.model import load_config, load_tokenizer
-
-        assert self.found_data is not None and self.checkpoint is not None
-        tokenizer = load_tokenizer(self.checkpoint)
-        limit = choose_max_length(self.recipe.data.max_length, load_config(self.checkpoint), tokenizer)
-        return {"train": encode_features(self.found_data.splits["train"].examples, tokenizer, limit)}
-
-    def _train_a_little(self, job, folder: Path) -> str:  # type: ignore[no-untyped-def]  # noqa: ANN001
+    def _train_a_little(self, job: "SeedJob", folder: Path) -> str:
         import torch
 
         from finetune.batching import plan_batch
@@ -134,49 +119,34 @@ class _Checks:
         from finetune.run_dir import RunDir
         from finetune.trainer import train_model
 
-        settings = self.recipe.train
-        assert settings is not None and self.found_data is not None and self.checkpoint is not None
+        settings = job.recipe.train
+        assert settings is not None
         torch.set_num_threads(choose_threads(settings.threads, 1))
-        loaded = load_classifier(self.checkpoint, self.found_data.label_names)
-        # Two steps: the first also pays for what is set up once.
+        loaded = load_classifier(job.checkpoint, job.data.label_names)
         brief = settings.model_copy(
-            update={"max_steps": 2, "save_every": "never", "keep_best": False, "patience": None}
+            update={"max_steps": TRIED_STEPS, "save_every": "never", "keep_best": False, "patience": None}
         )
         precision = choose_precision(settings.precision)
-        plan = plan_batch(settings.batch_size, settings.micro_batch_size, 1)
-        train_model(
-            loaded,
-            job.features["train"],
-            None,
-            self.recipe.model_copy(update={"train": brief}),
-            RunDir(folder),
-            plan=plan,
-            seed=1,
-            precision=precision,
-            metric=job.task.primary_metric,
-            class_weights=class_weights_of(self.recipe, self.found_data),
-            title="",
-        )
-        started = time.monotonic()
-        outcome = train_model(
-            loaded,
-            job.features["train"],
-            None,
-            self.recipe.model_copy(update={"train": brief}),
-            RunDir(folder),
-            plan=plan,
-            seed=2,
-            precision=precision,
-            metric=job.task.primary_metric,
-            class_weights=None,
-            title="",
-        )
-        seconds = (time.monotonic() - started) / 2
+        # Twice: the first time also pays for what is set up once.
+        for _ in range(2):
+            outcome = train_model(
+                loaded,
+                job.features["train"],
+                None,
+                job.recipe.model_copy(update={"train": brief}),
+                RunDir(folder),
+                plan=plan_batch(settings.batch_size, settings.micro_batch_size, 1),
+                seed=1,
+                precision=precision,
+                metric=job.task.primary_metric,
+                class_weights=class_weights_of(job.recipe, job.data),
+                title="",
+            )
         rows = len(job.features["train"])
         steps = settings.max_steps or -(-rows // settings.batch_size) * settings.epochs
-        total = steps * len(self.recipe.seeds)
+        total = steps * len(job.recipe.seeds)
         gigabytes = max(peak_memory_megabytes() / 1024, self.parameters * BYTES_A_PARAMETER / 2**30)
         return (
-            f"one step works (loss {outcome.final_loss:.3f}, {precision}); the run: {total:,} steps of {settings.batch_size} examples, "
-            f"about {total * seconds / 60:.1f} minutes and {gigabytes:.1f} GB of memory here"
+            f"a real step works (loss {outcome.final_loss:.3f}, {precision}); the run: {total:,} steps of {settings.batch_size} "
+            f"examples, about {total * outcome.seconds / TRIED_STEPS / 60:.1f} minutes and {gigabytes:.1f} GB of memory here"
         )

@@ -249,6 +249,8 @@ def predict(
     from finetune.predict import load_run
 
     found = texts or _read_lines(file)
+    if (bad := next((text for text in found if _is_broken(text)), None)) is not None:
+        raise DataError(f"{bad!r} is not UTF-8 text")
     fitted = load_run(run)
     is_pair = fitted.report.recipe["data"]["columns"]["text_pair"] is not None
     if is_pair and (bad := next((text for text in found if text.count("\t") != 1), None)) is not None:
@@ -343,6 +345,11 @@ def _read_lines(file: Path | None) -> list[str]:
     except UnicodeDecodeError as error:
         raise DataError(f"{file or 'standard input'}: byte {error.start} is not UTF-8 text") from None
     return lines[:-1] if lines[-1] == "" else lines
+
+
+def _is_broken(text: str) -> bool:
+    """Say whether an argument held bytes that are no UTF-8, which Python keeps as lone surrogates."""
+    return any("\ud800" <= letter <= "\udfff" for letter in text)
 
 
 def _command() -> str:

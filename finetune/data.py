@@ -229,3 +229,10 @@ def texts_of(examples: "Dataset") -> Sequence[tuple[str, ...]]:
     if "text_pair" not in examples.column_names:
         return [(text,) for text in texts]
     return list(zip(texts, examples["text_pair"], strict=True))
+
+
+def name_rows(examples: "Dataset") -> list[str]:
+    """Return how a report names each row: its row id, and the value of the id column where there is one."""
+    if "id" not in examples.column_names:
+        return list(examples["row"])
+    return [f"{row} ({name})" for row, name in zip(examples["row"], examples["id"], strict=True)]

@@ -4,20 +4,18 @@ Owns `finetune evaluate`. The model is never changed, and the run's own folder n
 """
 
 import sys
-import time
-from datetime import UTC, datetime
 from pathlib import Path
 
-from finetune.data import TaskData, load_data, texts_of
+from finetune.data import TaskData, load_data
 from finetune.errors import DataError, FinetuneError
 from finetune.features import choose_max_length, encode_features
-from finetune.machine import choose_threads, device_name, git_state, installed_versions, peak_memory_megabytes
 from finetune.predict import FittedRun, build_predictions, load_run, predict_logits, probabilities_of
+from finetune.provenance import build_provenance, start_clock
 from finetune.recipe import Recipe
-from finetune.records import Provenance, Report
-from finetune.report import SeedResult, build_confusion, build_seed_record, find_mistakes, judge_bands, list_warnings
-from finetune.run import write_report
+from finetune.records import Measurement, Report
+from finetune.report import SeedResult, build_seed_record
 from finetune.run_dir import RunDir, create_run_dir, unlock, write_predictions, write_record, write_status
+from finetune.run_report import assemble_report, write_report
 from finetune.scores import find_slices, score_slices
 from finetune.task import get_task
 
@@ -44,67 +42,62 @@ def evaluate_run(path: Path, data_path: Path | None, out: Path) -> Report:
 
 
 def _measure(run: FittedRun, data_path: Path | None, run_dir: RunDir) -> Report:
-    started, clock = datetime.now(UTC).isoformat(timespec="seconds"), time.monotonic()
+    clock = start_clock()
     names = run.report.data.labels
     recipe = _recipe_for_rows(run.report, data_path, names)
     task = get_task(recipe.task)
     data = _load_rows(run.report, recipe, data_path)
     model, tokenizer = run.loaded.model, run.loaded.tokenizer
     test = data.splits["test"]
-    features = encode_features(
-        test.examples, tokenizer, choose_max_length(recipe.data.max_length, model.config, tokenizer)
-    )
-    slices = find_slices(task, test, data.slice_columns, ())
+    limit = choose_max_length(recipe.data.max_length, model.config, tokenizer)
+    features = encode_features(test.examples, tokenizer, limit)
     probabilities = probabilities_of(predict_logits(model, features, recipe.evaluate.batch_size))
+    slices = find_slices(task, test, data.slice_columns, ())
     scores = score_slices(task.metrics, features.labels, probabilities, slices, recipe.evaluate.bootstrap)
-    seeds = [
-        build_seed_record(
-            SeedResult(run.report.seeds[0].seed, probabilities, None, scores, ()), task.primary_metric, names
-        )
-    ]
-    rows = list(test.examples["row"])
-    before = run.report.provenance
-    report = Report(
-        name=f"{run.report.name} on {data_path.name if data_path else 'its test rows'}",
-        task=task.name,
-        title=task.title,
-        primary_metric=task.primary_metric,
-        seeds=seeds,
-        data=data.record,
-        scores=scores,
-        seed_summaries=[],
-        baselines=[],
-        warnings=list_warnings(data.record, seeds, scores, [], task.primary_metric, []),
-        bands=judge_bands(recipe.expect, scores, []),
-        confusion=build_confusion(features.labels, probabilities, names),
-        mistakes=find_mistakes(rows, texts_of(test.examples), features.labels, probabilities, names),
-        history=[],
-        saved_model=f"none; the weights are those of {run.path}",
-        recipe=recipe.model_dump(mode="json"),
-        provenance=Provenance(
-            command=" ".join(sys.argv),
-            started=started,
-            seconds=round(time.monotonic() - clock, 2),
-            train_seconds=0.0,
-            examples_per_second=None,
-            tokens_per_second=None,
-            padding_share=None,
-            peak_memory_megabytes=round(peak_memory_megabytes(), 1),
-            device=device_name(),
-            processes=1,
-            threads=choose_threads(None, 1),
-            precision="fp32",
-            parameters=model.num_parameters(),
-            checkpoint=str(run.path),
-            checkpoint_sha256=before.checkpoint_sha256,
-            versions=installed_versions(),
-            git=git_state(),
-        ),
+    result = SeedResult(run.report.seeds[0].seed, probabilities, _untrained(run), scores, ())
+    provenance = build_provenance(
+        " ".join(sys.argv),
+        clock,
+        [result.measurement],
+        processes=1,
+        threads=None,
+        checkpoint=str(run.path),
+        sha256=run.report.provenance.checkpoint_sha256,
     )
+    report = assemble_report(
+        f"{run.report.name} on {data_path.name if data_path else 'its test rows'}",
+        recipe,
+        task,
+        data,
+        data.record,
+        [result],
+        [build_seed_record(result, task.primary_metric, names)],
+        scores,
+        [],
+        f"none; the weights are those of {run.path}",
+        provenance,
+    )
+    rows = list(test.examples["row"])
     write_predictions(run_dir.predictions, build_predictions(rows, "test", list(features.labels), probabilities, names))
     write_record(run_dir.data, data.record)
     write_report(report, run_dir)
     return report
+
+
+def _untrained(run: FittedRun) -> Measurement:
+    """Return the measurement of a seed that only predicted."""
+    return Measurement(
+        seed=run.report.seeds[0].seed,
+        train_seconds=0.0,
+        examples_seen=0,
+        tokens_seen=0,
+        padded_tokens_seen=0,
+        final_loss=None,
+        dev_score=None,
+        precision="fp32",
+        parameters=run.loaded.model.num_parameters(),
+        notes=[],
+    )
 
 
 def _load_rows(report: Report, recipe: Recipe, data_path: Path | None) -> TaskData:

@@ -6,6 +6,7 @@ Owns the order of those steps for a seed. The run around the seeds is `run`.
 import json
 import os
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,15 +15,16 @@ import numpy as np
 
 from finetune.batching import plan_batch
 from finetune.errors import RecipeError, StorageError
+from finetune.features import choose_max_length, encode_features
 from finetune.loss import balanced_class_weights
 from finetune.machine import choose_precision, choose_threads
-from finetune.model import Checkpoint, LoadedModel, load_classifier
+from finetune.model import Checkpoint, LoadedModel, find_checkpoint, load_classifier, load_config, load_tokenizer
 from finetune.predict import build_predictions, predict_logits, probabilities_of
 from finetune.processes import Processes
-from finetune.records import HistoryPoint, Measurement
+from finetune.records import DataRecord, HistoryPoint, Measurement
 from finetune.report import SeedResult
 from finetune.run_dir import RunDir, read_measurement, read_predictions, write_predictions, write_record
-from finetune.scores import score_slices
+from finetune.scores import find_slices, score_slices
 from finetune.trainer import TrainOutcome, train_model
 
 if TYPE_CHECKING:
@@ -31,21 +33,52 @@ if TYPE_CHECKING:
     from finetune.data import TaskData
     from finetune.features import Features
     from finetune.recipe import Recipe
+    from finetune.recipe_file import LoadedRecipe
     from finetune.task import Part, Task
 
 
 @dataclass(frozen=True)
 class SeedJob:
-    """What every seed of a run shares."""
+    """What every seed of a run shares; `record` is that of the data, with what tokenisation found."""
 
+    name: str
     recipe: "Recipe"
     task: "Task"
     data: "TaskData"
+    record: DataRecord
     checkpoint: Checkpoint
-    features: "dict[Part, Features]"
+    features: "Mapping[Part, Features]"
     slices: "dict[str, NDArray[np.int64]]"
     processes: Processes
-    name: str
+
+
+def prepare_job(loaded: "LoadedRecipe", task: "Task", data: "TaskData", processes: Processes) -> SeedJob:
+    """Find the checkpoint, encode every split once, and find the slices of the test.
+
+    Raises:
+        FinetuneError: the checkpoint isn't here, or doesn't fit the recipe.
+    """
+    checkpoint = find_checkpoint(loaded.recipe.model)
+    tokenizer = load_tokenizer(checkpoint)
+    limit = choose_max_length(loaded.recipe.data.max_length, load_config(checkpoint), tokenizer)
+    features = {part: encode_features(split.examples, tokenizer, limit) for part, split in data.splits.items()}
+    record = _add_token_counts(data.record, features)
+    shared = [row for entry in record.shared_with_train if entry.part == "test" for row in entry.rows]
+    slices = find_slices(task, data.splits["test"], data.slice_columns, shared)
+    return SeedJob(loaded.name, loaded.recipe, task, data, record, checkpoint, features, slices, processes)
+
+
+def _add_token_counts(record: DataRecord, features: "Mapping[Part, Features]") -> DataRecord:
+    splits = []
+    for split in record.splits:
+        lengths = features[split.part].lengths
+        found = {
+            "truncated": features[split.part].truncated,
+            "mean_tokens": round(float(lengths.mean()), 2),
+            "longest_tokens": int(lengths.max()),
+        }
+        splits.append(split.model_copy(update=found))
+    return record.model_copy(update={"splits": splits})
 
 
 def fit_seed(job: SeedJob, seed: int, run_dir: RunDir, *, resume: bool) -> SeedResult:

@@ -139,7 +139,9 @@ def peak_memory_megabytes() -> float:
     status = Path("/proc/self/status")
     if status.is_file():
         # Not ru_maxrss: a new process begins with that of the process that started it.
-        held = next((line for line in status.read_text(encoding="utf-8").splitlines() if line.startswith("VmHWM")), None)
+        held = next(
+            (line for line in status.read_text(encoding="utf-8").splitlines() if line.startswith("VmHWM")), None
+        )
         if held is not None:
             return int(held.split()[1]) / 1024
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -9,6 +9,7 @@ import io
 import warnings
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
+from statistics import fmean
 from typing import TYPE_CHECKING, Any, Literal
 
 from finetune.records import Confusion, HistoryPoint
@@ -27,6 +28,8 @@ CURVE_WIDTH, PANEL_GAP = 640, 26
 LEGEND_COLUMNS = 6
 LOSSES_DESCRIBED = 12
 SPARSE_POINTS = 20
+STRETCHES = 60
+"""A longer curve of single batches is noise; it is drawn as the means of this many stretches."""
 Lines = dict[int, list[tuple[float, float]]]
 
 INK, MUTED, LINE, SURFACE = "#1b1f24", "#59626d", "#dde1e6", "#ffffff"
@@ -46,9 +49,9 @@ CHARACTER_WIDTH, STRONGEST_SHADE = 6.2, 0.5
 def draw_learning_curve(history: Sequence[HistoryPoint]) -> str:
     """Return training loss, and dev score where there is one, over the epochs: one line a seed, `CURVE_WIDTH` pixels wide."""
     losses, scores = _group(history, "loss"), _group(history, "dev_score")
-    panels = [
-        (name, lines) for name, lines in (("training loss", losses), ("dev score", scores)) if any(lines.values())
-    ]
+    means, steps = _average_stretches(losses)
+    loss_name = "training loss" if steps == 1 else f"training loss, mean of {steps} steps"
+    panels = [(name, lines) for name, lines in ((loss_name, means), ("dev score", scores)) if any(lines.values())]
     seeds = len(losses)
     top = 34 + (18 * -(-seeds // LEGEND_COLUMNS) if seeds > 1 else 0)
     panel_height = 210 if len(panels) < 2 else 165
@@ -66,11 +69,9 @@ def draw_learning_curve(history: Sequence[HistoryPoint]) -> str:
             _draw_legend(figure, above, seeds, 50 / width)
 
     height = top + 46 + max(len(panels), 1) * panel_height + PANEL_GAP * (len(panels) - 1)
-    last = [format_score_value(points[-1][1]) for points in losses.values() if points][:LOSSES_DESCRIBED]
+    last = [format_score_value(points[-1][1]) for points in means.values() if points][:LOSSES_DESCRIBED]
     shown = begin_sentence(list_words([name for name, _ in panels])) or "Nothing logged"
-    said = f"{shown} over epochs, {count_of(seeds, 'seed')}" + (
-        f"; last logged loss {', '.join(last)}." if last else "."
-    )
+    said = f"{shown} over epochs, {count_of(seeds, 'seed')}" + (f"; at the end {', '.join(last)}." if last else ".")
     return _render(draw, CURVE_WIDTH, height, "learning-curve", "Learning curve", said)
 
 
@@ -82,6 +83,16 @@ def _group(history: Sequence[HistoryPoint], name: Literal["loss", "dev_score"]) 
         if value is not None:
             lines[point.seed].append((point.epoch, value))
     return lines
+
+
+def _average_stretches(lines: Lines) -> tuple[Lines, int]:
+    """Return the curves as means of stretches, and how many points a stretch holds; short curves stay as they are."""
+    steps = max(1, max((len(points) for points in lines.values()), default=0) // STRETCHES)
+    means: Lines = {}
+    for seed, points in lines.items():
+        stretches = [points[begin : begin + steps] for begin in range(0, len(points), steps)]
+        means[seed] = [(fmean(epoch for epoch, _ in part), fmean(loss for _, loss in part)) for part in stretches]
+    return means, steps
 
 
 def _draw_legend(figure: "Figure", axes: "Axes", seeds: int, left: float) -> None:

@@ -15,15 +15,11 @@ from finetune import report_facts as facts
 from finetune import report_tables as tables
 from finetune.pictures import draw_confusion, draw_learning_curve, follow_page
 from finetune.records import Report
+from finetune.report import COLLAPSED
 from finetune.resolved import render_yaml
 from finetune.run_dir import RunDir, write_text
 from finetune.strips import build_forest, draw_strips
-from finetune.wording import (
-    COLLAPSED,
-    build_headline,
-    plain,
-    visible,
-)
+from finetune.wording import build_headline, plain, visible
 
 if TYPE_CHECKING:
     from jinja2 import Environment

@@ -27,17 +27,20 @@ from finetune.scores import NOT_IN_TRAIN, pick
 from finetune.statistics import summary
 
 MISTAKES_SHOWN = 20
+ENSEMBLE = "ensemble of seeds"
+COLLAPSED = "COLLAPSED"
+"""How the gravest warning begins; whoever shows warnings puts it above everything."""
 SHORTEST_TEST = 100
 MUCH_TRUNCATED = 0.01
 
 
 @dataclass(frozen=True)
 class SeedResult:
-    """One seed's outcome: probabilities (rows, classes) of the test rows, and what training took (None without training)."""
+    """One seed's outcome: probabilities (rows, classes) of the test rows, and what training took."""
 
     seed: int
     probabilities: NDArray[np.float64]
-    measurement: Measurement | None
+    measurement: Measurement
     scores: Sequence[Score]
     history: Sequence[HistoryPoint]
 
@@ -56,14 +59,13 @@ def find_collapse(probabilities: NDArray[np.float64], label_names: Sequence[str]
 def build_seed_record(result: SeedResult, primary_metric: str, label_names: Sequence[str]) -> SeedRecord:
     """Return what the report says of one seed."""
     measured = pick(result.scores, primary_metric)
-    measurement = result.measurement
     return SeedRecord(
         seed=result.seed,
         score=measured.value if measured else None,
-        dev_score=measurement.dev_score if measurement else None,
+        dev_score=result.measurement.dev_score,
         collapsed_to=find_collapse(result.probabilities, label_names),
-        train_seconds=measurement.train_seconds if measurement else 0.0,
-        final_loss=measurement.final_loss if measurement else None,
+        train_seconds=result.measurement.train_seconds,
+        final_loss=result.measurement.final_loss,
     )
 
 
@@ -167,14 +169,12 @@ def list_warnings(
     scores: Sequence[Score],
     baselines: Sequence[Score],
     primary_metric: str,
-    notes: Sequence[str],
 ) -> list[str]:
     """Return what a reader must know before believing the headline, gravest first."""
     return [
         *_warn_of_collapse(seeds),
         *_warn_of_baselines(scores, baselines, primary_metric),
         *_warn_of_data(data, scores, primary_metric),
-        *notes,
     ]
 
 
@@ -184,12 +184,12 @@ def _warn_of_collapse(seeds: Sequence[SeedRecord]) -> list[str]:
         return []
     if len(seeds) == 1:
         return [
-            f"COLLAPSED: the model gives every test row the label '{collapsed[0].collapsed_to}'; "
+            f"{COLLAPSED}: the model gives every test row the label '{collapsed[0].collapsed_to}'; "
             "it has learnt nothing that tells rows apart."
         ]
     named = ", ".join(f"seed {seed.seed} (always '{seed.collapsed_to}')" for seed in collapsed)
     return [
-        f"COLLAPSED: {len(collapsed)} of {len(seeds)} seeds predict one class only: {named}. They are part of every mean below."
+        f"{COLLAPSED}: {len(collapsed)} of {len(seeds)} seeds predict one class only: {named}. They are part of every mean below."
     ]
 
 
@@ -198,28 +198,31 @@ def _warn_of_baselines(scores: Sequence[Score], baselines: Sequence[Score], prim
     rivals = [baseline for baseline in baselines if baseline.name == primary_metric and baseline.value is not None]
     if measured is None or measured.value is None or measured.low is None or measured.high is None or not rivals:
         return []
-    best = max(rivals, key=lambda rival: rival.value or 0.0)
+    sign = 1 if measured.higher_is_better else -1
+    best = max(rivals, key=lambda rival: sign * (rival.value or 0.0))
     assert best.value is not None
-    title = get_metric(primary_metric).title
-    if measured.low > best.value:
+    worst_end = measured.low if measured.higher_is_better else measured.high
+    if sign * worst_end > sign * best.value:
         return []
-    word = "not above" if measured.value <= best.value else "not clearly above"
+    word = "not better" if sign * measured.value <= sign * best.value else "not clearly better"
     return [
-        f"The model is {word} the baseline '{best.predictor}': {title} {measured.value:.3f} "
-        f"(interval {measured.low:.3f} to {measured.high:.3f}) against {best.value:.3f}."
+        f"{_whose(measured)} is {word} than the baseline '{best.predictor}': {get_metric(primary_metric).title} "
+        f"{measured.value:.3f} (interval {measured.low:.3f} to {measured.high:.3f}) against {best.value:.3f}."
     ]
+
+
+def _whose(score: Score) -> str:
+    """Return the subject of a sentence about a score."""
+    return "The score" if score.predictor == "model" else f"The score of the {score.predictor}"
 
 
 def _warn_of_data(data: DataRecord, scores: Sequence[Score], primary_metric: str) -> list[str]:
     found = []
     for shared in data.shared_with_train:
         without = pick(scores, primary_metric, NOT_IN_TRAIN)
-        aside = (
-            f"; without them the score is {without.value:.3f}"
-            if shared.part == "test" and without and without.value is not None
-            else ""
-        )
-        found.append(f"{len(shared.rows)} {shared.part} rows stand in train too{aside}.")
+        found.append(f"{len(shared.rows)} {shared.part} rows stand in train too.")
+        if shared.part == "test" and without is not None and without.value is not None:
+            found[-1] += f" {_whose(without)} without them is {without.value:.3f}."
     for split in data.splits:
         if split.contradictions:
             found.append(f"{split.contradictions} texts of {split.part} stand there with more than one label.")

@@ -24,7 +24,7 @@ from transformers import EarlyStoppingCallback, PreTrainedModel, PrinterCallback
 
 from finetune.batching import BatchPlan, Collator, SlotDataset, TrainBatches
 from finetune.callbacks import EventLog, LogBeforeKeeping, ProgressBar, StopAtNonFinite
-from finetune.errors import RecipeError
+from finetune.errors import RecipeError, UnavailableError
 from finetune.features import Features
 from finetune.loss import batch_loss, row_losses
 from finetune.machine import Precision
@@ -254,9 +254,15 @@ def train_model(
         recipe, settings, run_dir.checkpoints, plan, seed, precision, metric, has_dev=dev is not None
     )
     collator = Collator(loaded.tokenizer.pad_token_id, class_weights)
-    trainer = FinetuneTrainer(
-        loaded, arguments, train, dev, plan, settings, collator, metric, recipe.evaluate.batch_size
-    )
+    try:
+        trainer = FinetuneTrainer(
+            loaded, arguments, train, dev, plan, settings, collator, metric, recipe.evaluate.batch_size
+        )
+    except (RuntimeError, ImportError) as error:
+        # A tracker named in train.extra.report_to that isn't installed; other faults keep their traceback.
+        if arguments.report_to:
+            raise UnavailableError(f"train.extra.report_to: {str(error).splitlines()[0]}") from None
+        raise
     bar = ProgressBar(title, metric)
     for callback in (LogBeforeKeeping(), StopAtNonFinite(), EventLog(run_dir.events), bar):
         trainer.add_callback(callback)

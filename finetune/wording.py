@@ -14,7 +14,6 @@ from finetune.records import BandVerdict, Report, Score, SeedSummaryRecord
 from finetune.scores import pick
 
 Tone = Literal["good", "bad", "open"]
-COLLAPSED = "COLLAPSED"
 NOT_MEASURED = "not measured"
 # They reorder or hide the text around them, so that what is read is not what is there.
 DIRECTION_CHARACTERS = frozenset("\u200e\u200f\u061c\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufeff")

@@ -58,8 +58,16 @@ def finetune(work: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
 
     def call(*arguments: str, **options: object) -> subprocess.CompletedProcess[str]:
         environment = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "200", **dict(options.pop("env", {}))}  # type: ignore[call-overload]
-        return subprocess.run([sys.executable, "-m", "finetune", *arguments], capture_output=True, text=True, cwd=work,
-                              env=environment, timeout=300, check=False, **options)  # type: ignore[call-overload]
+        return subprocess.run(
+            [sys.executable, "-m", "finetune", *arguments],
+            capture_output=True,
+            text=True,
+            cwd=work,
+            env=environment,
+            timeout=300,
+            check=False,
+            **options,
+        )  # type: ignore[call-overload]
 
     return call
 

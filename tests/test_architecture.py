@@ -6,8 +6,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).parent.parent
 MODULES = {path.stem: path for path in (ROOT / "finetune").glob("*.py")}
 # From the bottom up: a module may import from lower layers, and from its own.
@@ -19,10 +17,10 @@ LAYERS = (
     ("resolved", "splits", "recipe_list", "init_recipe", "doctor"),
     ("data",),
     ("features", "scores", "baselines"),
-    ("batching", "model", "loss", "report", "wording", "pictures"),
-    ("predict", "callbacks", "report_tables"),
-    ("trainer", "render"),
-    ("fit",),
+    ("batching", "model", "loss", "report", "wording", "svg", "pictures"),
+    ("predict", "callbacks", "report_tables", "report_facts", "strips"),
+    ("trainer", "render", "provenance"),
+    ("fit", "run_report"),
     ("run", "launch"),
     ("check", "evaluate_run"),
     ("cli",),
@@ -69,7 +67,17 @@ def test_light_modules_import_nothing_heavy_at_the_top() -> None:
 
 
 def test_nothing_downstream_of_a_run_imports_the_trainer() -> None:
-    for name in ("report", "render", "report_tables", "wording", "pictures", "predict", "scores", "statistics", "metrics"):
+    for name in (
+        "report",
+        "render",
+        "report_tables",
+        "wording",
+        "pictures",
+        "predict",
+        "scores",
+        "statistics",
+        "metrics",
+    ):
         assert "finetune.trainer" not in imports_of(MODULES[name], top_level_only=False)
 
 
@@ -80,7 +88,9 @@ def test_tasks_are_declarations_only() -> None:
 
 
 def test_only_run_dir_spells_the_file_names_of_a_run() -> None:
-    names = re.compile(r"\"(report\.json|report\.html|report\.md|predictions\.jsonl|events\.jsonl|status\.json|data\.json|run\.lock)\"")
+    names = re.compile(
+        r"\"(report\.json|report\.html|report\.md|predictions\.jsonl|events\.jsonl|status\.json|data\.json|run\.lock)\""
+    )
     for name, path in MODULES.items():
         if name != "run_dir":
             assert not names.search(path.read_text(encoding="utf-8")), f"{name} spells a file name of a run"
@@ -100,8 +110,10 @@ def test_nothing_in_the_package_can_run_code_from_data() -> None:
 
 
 def test_light_commands_never_import_torch() -> None:
-    script = "import sys, finetune.exits, finetune.report, finetune.render, finetune.recipe_list; print(sorted({'torch', 'transformers', " \
-             "'datasets', 'evaluate', 'matplotlib', 'sklearn'} & set(sys.modules)))"
+    script = (
+        "import sys, finetune.exits, finetune.report, finetune.render, finetune.recipe_list; print(sorted({'torch', 'transformers', "
+        "'datasets', 'evaluate', 'matplotlib', 'sklearn'} & set(sys.modules)))"
+    )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=ROOT)
     assert done.stdout.strip() == "[]"
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -101,7 +102,10 @@ def test_predict_takes_a_file_and_standard_input_alike(
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO((tmp_path / "texts.txt").read_bytes())))
     from_stdin = call("predict", str(run))
     assert from_file.returncode == 0 and from_file.stdout == from_stdin.stdout
-    assert [line.split("\t")[2] for line in from_file.stdout.splitlines()] == ["A dog walks.", "Über <b>[red]dogs[/] sing"]
+    assert [line.split("\t")[2] for line in from_file.stdout.splitlines()] == [
+        "A dog walks.",
+        "Über <b>[red]dogs[/] sing",
+    ]
 
 
 def test_predict_prints_no_control_character(run: Path) -> None:
@@ -123,14 +127,18 @@ def test_a_run_goes_by_path_with_overrides_and_two_seeds_into_a_stated_folder(ho
     single, other = (read_lines(out / f"seed-{seed}" / "predictions.jsonl") for seed in (1, 2))
     together = read_lines(out / "predictions.jsonl")
     for row, first, second in zip(together, single, other, strict=True):
-        np.testing.assert_allclose(row["probabilities"], np.mean([first["probabilities"], second["probabilities"]], axis=0), atol=1e-8)
+        np.testing.assert_allclose(
+            row["probabilities"], np.mean([first["probabilities"], second["probabilities"]], axis=0), atol=1e-8
+        )
     # The second seed is lost: only that one is trained again, and comes out the same.
     before = bytes_below(out / "seed-1")
     lost = (out / "seed-2/predictions.jsonl").read_bytes()
     shutil.rmtree(out / "seed-2")
     status = json.loads((out / "status.json").read_text())
     (out / "status.json").write_text(json.dumps({**status, "state": "failed", "exit_code": 74}))
-    done = call("run", str(home / "recipes/own.yaml"), "seeds=[1,2]", "train.max_steps=3", "--out", str(out), "--resume")
+    done = call(
+        "run", str(home / "recipes/own.yaml"), "seeds=[1,2]", "train.max_steps=3", "--out", str(out), "--resume"
+    )
     assert done.returncode == 0, done.stderr
     assert bytes_below(out / "seed-1") == before
     assert (out / "seed-2/predictions.jsonl").read_bytes() == lost
@@ -147,7 +155,9 @@ def test_a_folder_that_holds_something_is_never_written_to(home: Path, run: Path
     assert bytes_below(home) == before
 
 
-def test_resume_without_a_run_is_66_and_resume_auto_starts_a_fresh_one(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_resume_without_a_run_is_66_and_resume_auto_starts_a_fresh_one(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     shutil.copytree(home / "recipes", tmp_path / "recipes")
     done = call("run", "own", "--resume")
@@ -231,7 +241,9 @@ def test_evaluate_measures_other_rows_and_leaves_the_run_alone(run: Path, tmp_pa
     done = call("evaluate", str(run), "--data", str(tmp_path / "other.csv"), "--out", str(tmp_path / "out"))
     assert done.returncode == 0, done.stderr
     assert bytes_below(run.resolve()) == before
-    assert [row["row"] for row in read_lines(tmp_path / "out/predictions.jsonl")] == [f"test/{number}" for number in range(30)]
+    assert [row["row"] for row in read_lines(tmp_path / "out/predictions.jsonl")] == [
+        f"test/{number}" for number in range(30)
+    ]
     assert json.loads((tmp_path / "out/status.json").read_text())["state"] == "complete"
     assert (tmp_path / "out/report.html").is_file() and not (tmp_path / "out/run.lock").exists()
 
@@ -257,10 +269,12 @@ def test_evaluate_refuses_test_rows_that_have_changed_since_the_run(home: Path, 
 
 
 def test_report_is_rendered_again_from_report_json_alone(run: Path, tmp_path: Path) -> None:
-    shutil.copytree(run.resolve(), tmp_path / "run", ignore=shutil.ignore_patterns("model", "*.html", "*.md", "*.svg", "*.jsonl"))
+    shutil.copytree(
+        run.resolve(), tmp_path / "run", ignore=shutil.ignore_patterns("model", "*.html", "*.md", "*.svg", "*.jsonl")
+    )
     done = call("report", str(tmp_path / "run"))
     assert done.returncode == 0, done.stderr
-    assert "predict" not in done.stdout
+    assert "finetune predict" not in done.stdout, "without a model there is nothing to try"
     for name in ("report.html", "report.md"):
         assert (tmp_path / "run" / name).read_bytes() == (run / name).read_bytes()
 
@@ -271,7 +285,9 @@ def test_status_speaks_and_exits_with_the_code_of_the_run(run: Path, tmp_path: P
     assert json.loads(call("status", str(run), "--json").stdout)["state"] == "complete"
     shutil.copy(run / "status.json", tmp_path)
     status = json.loads((tmp_path / "status.json").read_text())
-    (tmp_path / "status.json").write_text(json.dumps({**status, "state": "failed", "exit_code": 3, "message": "not finite"}))
+    (tmp_path / "status.json").write_text(
+        json.dumps({**status, "state": "failed", "exit_code": 3, "message": "not finite"})
+    )
     done = call("status", str(tmp_path))
     assert done.returncode == 3 and done.stdout.startswith("failed: not finite") and done.stderr == ""
     (tmp_path / "status.json").write_text("{}")
@@ -295,6 +311,13 @@ def test_recipes_are_listed_and_the_shipped_table_is_that_list(tmp_path: Path, m
     assert all(row.name in listed for row in describe_recipes())
 
 
+def without_resets(values: Any) -> Any:
+    """Return values without the nulls that reset a key of an extended recipe to its default."""
+    if not isinstance(values, dict):
+        return values
+    return {key: without_resets(value) for key, value in values.items() if value is not None}
+
+
 def test_the_schema_is_json_schema_that_the_shipped_recipes_obey() -> None:
     import jsonschema
     from ruamel.yaml import YAML
@@ -307,7 +330,7 @@ def test_the_schema_is_json_schema_that_the_shipped_recipes_obey() -> None:
     recipes = sorted((ROOT / "recipes").glob("*.yaml"))
     assert recipes
     for path in recipes:
-        validator.validate(YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8")))
+        validator.validate(without_resets(YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))))
     for wrong in ({"task": "cola", "modle": {}}, {"task": 3}, {"task": "cola", "train": {"epochs": "three"}}):
         assert list(validator.iter_errors(wrong)), wrong
 
@@ -321,7 +344,9 @@ def test_doctor_says_what_the_machine_has(home: Path, monkeypatch: pytest.Monkey
     assert "no such folder" in json.loads(call("doctor", "--json").stdout)["FINETUNE_DATA"]
 
 
-def test_init_writes_a_recipe_that_runs_and_overwrites_none(tiny_bert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_init_writes_a_recipe_that_runs_and_overwrites_none(
+    tiny_bert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     write_rows(tmp_path / "mine.csv", 60)
     done = call("init", "mine.csv", "--checkpoint", str(tiny_bert))
@@ -334,21 +359,30 @@ def test_init_writes_a_recipe_that_runs_and_overwrites_none(tiny_bert: Path, tmp
     assert call("init", "nowhere.csv").returncode == 66
 
 
-def test_predict_judges_pairs_written_with_a_tab(tiny_bert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_predict_judges_pairs_written_with_a_tab(
+    tiny_bert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     rows = "".join(f"{text},{text[::-1]},{label}\n" for text, label in build_sentences(60))
     (tmp_path / "pairs.csv").write_text("text,other,label\n" + rows)
     write_recipe(tmp_path / "pairs.yaml", tiny_bert, "pairs.csv")
-    assert call("run", "pairs.yaml", "data.columns.text_pair=other", "train.max_steps=1", "--out", "run").returncode == 0
+    assert (
+        call("run", "pairs.yaml", "data.columns.text_pair=other", "train.max_steps=1", "--out", "run").returncode == 0
+    )
     done = call("predict", "run", "--json", "a dog\tthe dog")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["text"] == "a dog\tthe dog"
-    assert json.loads(call("predict", "run", "--json", "the dog\ta dog").stdout)["probabilities"] != json.loads(done.stdout)["probabilities"]
+    assert (
+        json.loads(call("predict", "run", "--json", "the dog\ta dog").stdout)["probabilities"]
+        != json.loads(done.stdout)["probabilities"]
+    )
     assert call("predict", "run", "no tab").returncode == 2
 
 
 @pytest.mark.parametrize("family", ["tiny_gpt2", "tiny_roberta"])
-def test_every_family_runs_from_recipe_to_answer(family: str, request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_family_runs_from_recipe_to_answer(
+    family: str, request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     write_recipe(tmp_path / "r.yaml", request.getfixturevalue(family))
     done = call("run", "r.yaml", "--out", "run")
@@ -360,5 +394,7 @@ def test_every_family_runs_from_recipe_to_answer(family: str, request: pytest.Fi
 def test_the_module_and_the_entry_point_are_the_same_program(home: Path, finetune: Callable) -> None:
     version = finetune("--version")
     assert version.returncode == 0 and version.stdout.startswith("finetune ")
-    help_text = subprocess.run([sys.executable, "-m", "finetune", "--help"], capture_output=True, text=True, check=True).stdout
+    help_text = subprocess.run(
+        [sys.executable, "-m", "finetune", "--help"], capture_output=True, text=True, check=True
+    ).stdout
     assert "Usage: finetune [OPTIONS] COMMAND" in help_text

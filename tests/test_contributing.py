@@ -32,14 +32,23 @@ def test_adding_a_task_is_one_file_and_one_recipe(work: Path, tiny_bert: Path) -
     folder = work / "data" / "question_kind"
     folder.mkdir(parents=True)
     for name, rows, seed in (("train", 200, 0), ("test", 60, 1)):
-        lines = [f"{text}\t{'PER' if label == 'acceptable' else 'LOC'}\n" for text, label in build_sentences(rows, seed)]
+        lines = [
+            f"{text}\t{'PER' if label == 'acceptable' else 'LOC'}\n" for text, label in build_sentences(rows, seed)
+        ]
         (folder / f"{name}.tsv").write_text("question\tkind\n" + "".join(lines), encoding="utf-8")
     tiny = [f"model.checkpoint={tiny_bert}", "model.revision=null", "train.max_steps=4", "evaluate.bootstrap=100"]
 
     def call(*arguments: str) -> subprocess.CompletedProcess[str]:
         environment = {**os.environ, "PYTHONPATH": str(work), "FINETUNE_DATA": str(work / "data"), "COLUMNS": "200"}
-        return subprocess.run([sys.executable, "-m", "finetune", *arguments], capture_output=True, text=True, env=environment, cwd=work,
-                              timeout=300, check=False)
+        return subprocess.run(
+            [sys.executable, "-m", "finetune", *arguments],
+            capture_output=True,
+            text=True,
+            env=environment,
+            cwd=work,
+            timeout=300,
+            check=False,
+        )
 
     listed = call("recipes")
     assert "question-kind" in listed.stdout, listed.stderr

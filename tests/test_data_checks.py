@@ -22,7 +22,9 @@ def rows_of(*rows: tuple[str, int], pairs: list[str] | None = None, part: str = 
 
 
 def test_a_record_counts_rows_labels_duplicates_contradictions_and_empty_texts() -> None:
-    rows = rows_of(("One.", 0), ("one. ", 1), ("ONE.", 1), ("Two.", 1), ("two.", 1), ("", 0), (" \t\u3000", 0), ("x", 0))
+    rows = rows_of(
+        ("One.", 0), ("one. ", 1), ("ONE.", 1), ("Two.", 1), ("two.", 1), ("", 0), (" \t\u3000", 0), ("x", 0)
+    )
     record = build_split_record("train", rows, "rows.csv", ("no", "yes", "never"))
     assert (record.part, record.origin, record.rows) == ("train", "rows.csv", 8)
     assert record.labels == {"no": 4, "yes": 4, "never": 0}

@@ -56,7 +56,11 @@ class FakeHub:
                 return status, {}, b"{}"
         for repository, files in self.files.items():
             kind, _, name = repository.partition("/")
-            if path in (f"/api/{repository}", f"/api/{repository}/revision/main", f"/api/{repository}/revision/{COMMIT}"):
+            if path in (
+                f"/api/{repository}",
+                f"/api/{repository}/revision/main",
+                f"/api/{repository}/revision/{COMMIT}",
+            ):
                 return 200, {}, json.dumps({"id": name, "sha": COMMIT, "siblings": []}).encode()
             if path == f"/api/{repository}/tree/{COMMIT}":
                 return 200, {}, json.dumps([self._entry(*item) for item in files.items()]).encode()
@@ -230,7 +234,13 @@ def test_an_unreachable_hub_is_given_up_quickly_and_quietly(work: Path, endpoint
         "try:\n    fetch_hub_files('someone/tiny', None, ['config.json'])\n"
         "except UnavailableError as error:\n    print(error)\n"
     )
-    hub = {"HF_ENDPOINT": endpoint, "HF_HUB_OFFLINE": "0", "HF_HOME": str(work), "NO_PROXY": "*", "PYTHONPATH": str(ROOT)}
+    hub = {
+        "HF_ENDPOINT": endpoint,
+        "HF_HUB_OFFLINE": "0",
+        "HF_HOME": str(work),
+        "NO_PROXY": "*",
+        "PYTHONPATH": str(ROOT),
+    }
     started = time.monotonic()
     done = subprocess.run(
         [sys.executable, "-c", program],
@@ -242,7 +252,9 @@ def test_an_unreachable_hub_is_given_up_quickly_and_quietly(work: Path, endpoint
     )
     assert time.monotonic() - started < 15
     assert done.stderr == ""
-    assert done.stdout.startswith("model someone/tiny: it is not, or not whole, in the hub's cache, and the hub can't be")
+    assert done.stdout.startswith(
+        "model someone/tiny: it is not, or not whole, in the hub's cache, and the hub can't be"
+    )
     assert done.stdout.count("\n") == 1
 
 

@@ -1,7 +1,5 @@
 """Test the embedded sample data: that it is what it claims to be, and that single words can't solve it."""
 
-# ruff: noqa: D103 -- a test's name is its claim
-
 import random
 import re
 from collections import Counter, defaultdict

@@ -32,30 +32,52 @@ def encode(checkpoint: Checkpoint, rows: int, seed: int = 0) -> Features:
     from datasets import Dataset
 
     pairs = build_sentences(rows, seed)
-    examples = Dataset.from_dict({"text": [text for text, _ in pairs], "label": [LABELS.index(label) for _, label in pairs]})
+    examples = Dataset.from_dict(
+        {"text": [text for text, _ in pairs], "label": [LABELS.index(label) for _, label in pairs]}
+    )
     return encode_features(examples, load_tokenizer(checkpoint), 64)
 
 
 def recipe(**train: object) -> Recipe:
-    settings = {"epochs": 2, "batch_size": 8, "learning_rate": 1e-3, "precision": "fp32", "save_every": "never", **train}
+    settings = {
+        "epochs": 2,
+        "batch_size": 8,
+        "learning_rate": 1e-3,
+        "precision": "fp32",
+        "save_every": "never",
+        **train,
+    }
     return Recipe.model_validate({"task": "cola", "model": {"checkpoint": "./tiny"}, "train": settings})
 
 
-def train_once(checkpoint: Checkpoint, folder: Path, rows: int = 50, weights: tuple[float, ...] | None = None, **train: object) -> list[dict]:
+def train_once(
+    checkpoint: Checkpoint, folder: Path, rows: int = 50, weights: tuple[float, ...] | None = None, **train: object
+) -> list[dict]:
     """Return the events of a short training with SGD, so that a wrong scale of the gradient can't hide behind Adam."""
     settings = recipe(**{"extra": {"optim": "sgd"}, **train})
     torch.manual_seed(3)
     assert settings.train is not None
-    train_model(load_classifier(checkpoint, LABELS), encode(checkpoint, rows), None, settings, RunDir(folder),
-                plan=plan_batch(settings.train.batch_size, settings.train.micro_batch_size, 1), seed=3, precision="fp32",
-                metric="matthews_correlation", class_weights=weights, title="")
+    train_model(
+        load_classifier(checkpoint, LABELS),
+        encode(checkpoint, rows),
+        None,
+        settings,
+        RunDir(folder),
+        plan=plan_batch(settings.train.batch_size, settings.train.micro_batch_size, 1),
+        seed=3,
+        precision="fp32",
+        metric="matthews_correlation",
+        class_weights=weights,
+        title="",
+    )
     return [json.loads(line) for line in RunDir(folder).events.read_text().splitlines()]
 
 
 @pytest.mark.parametrize("train", [{}, {"label_smoothing": 0.1}, {"max_grad_norm": 0.05}, {"batching": "padded"}])
 @pytest.mark.parametrize("weights", [None, (0.7, 1.9)])
 def test_losses_and_gradients_do_not_depend_on_accumulation(
-        no_dropout: Checkpoint, tmp_path: Path, train: dict, weights: tuple[float, ...] | None) -> None:
+    no_dropout: Checkpoint, tmp_path: Path, train: dict, weights: tuple[float, ...] | None
+) -> None:
     whole = train_once(no_dropout, tmp_path / "whole", weights=weights, **train)
     cut = train_once(no_dropout, tmp_path / "cut", weights=weights, micro_batch_size=2, **train)
     assert len(whole) == len(cut) == 14
@@ -67,12 +89,23 @@ def test_upstream_still_multiplies_the_loss_by_accumulation_steps(no_dropout: Ch
     """The proof that `loss` has to be ours; when this fails, upstream is mended and the module may go."""
     from transformers import TrainingArguments
 
-    rows = [{"input_ids": torch.tensor([2, 5, 6, 3]), "attention_mask": torch.ones(4, dtype=torch.long), "labels": n % 2} for n in range(8)]
+    rows = [
+        {"input_ids": torch.tensor([2, 5, 6, 3]), "attention_mask": torch.ones(4, dtype=torch.long), "labels": n % 2}
+        for n in range(8)
+    ]
 
     def first_loss(micro: int) -> float:
         torch.manual_seed(3)
-        arguments = TrainingArguments(output_dir=str(tmp_path), per_device_train_batch_size=micro, gradient_accumulation_steps=8 // micro,
-                                      max_steps=1, logging_steps=1, use_cpu=True, report_to="none", disable_tqdm=True)
+        arguments = TrainingArguments(
+            output_dir=str(tmp_path),
+            per_device_train_batch_size=micro,
+            gradient_accumulation_steps=8 // micro,
+            max_steps=1,
+            logging_steps=1,
+            use_cpu=True,
+            report_to="none",
+            disable_tqdm=True,
+        )
         trainer = Trainer(load_classifier(no_dropout, LABELS).model, arguments, train_dataset=rows)  # type: ignore[arg-type]
         trainer.train()
         return trainer.state.log_history[0]["loss"]
@@ -104,8 +137,19 @@ def _diverge(checkpoint: Checkpoint, folder: Path) -> None:
     loaded = load_classifier(checkpoint, LABELS)
     with torch.no_grad():
         loaded.model.get_parameter("classifier.weight")[0, 0] = math.nan
-    train_model(loaded, encode(checkpoint, 16), None, settings, RunDir(folder), plan=plan_batch(8, None, 1), seed=1, precision="fp32",
-                metric="matthews_correlation", class_weights=None, title="")
+    train_model(
+        loaded,
+        encode(checkpoint, 16),
+        None,
+        settings,
+        RunDir(folder),
+        plan=plan_batch(8, None, 1),
+        seed=1,
+        precision="fp32",
+        metric="matthews_correlation",
+        class_weights=None,
+        title="",
+    )
 
 
 def test_no_pickle_of_the_arguments_is_left_in_a_checkpoint(no_dropout: Checkpoint, tmp_path: Path) -> None:
@@ -121,10 +165,24 @@ def test_best_weights_on_dev_are_the_ones_kept(no_dropout: Checkpoint, tmp_path:
     settings = recipe(keep_best=True, epochs=4, learning_rate=3e-3)
     dev = encode(no_dropout, 40, seed=9)
     loaded = load_classifier(no_dropout, LABELS)
-    outcome = train_model(loaded, encode(no_dropout, 64), dev, settings, RunDir(tmp_path), plan=plan_batch(8, None, 1), seed=1,
-                          precision="fp32", metric="matthews_correlation", class_weights=None, title="")
-    scores = [event["dev"]["matthews_correlation"] for event in map(json.loads, RunDir(tmp_path).events.read_text().splitlines())
-              if "dev" in event]
+    outcome = train_model(
+        loaded,
+        encode(no_dropout, 64),
+        dev,
+        settings,
+        RunDir(tmp_path),
+        plan=plan_batch(8, None, 1),
+        seed=1,
+        precision="fp32",
+        metric="matthews_correlation",
+        class_weights=None,
+        title="",
+    )
+    scores = [
+        event["dev"]["matthews_correlation"]
+        for event in map(json.loads, RunDir(tmp_path).events.read_text().splitlines())
+        if "dev" in event
+    ]
     assert len(scores) == 4
     assert outcome.dev_score == max(scores)
     kept = score("matthews_correlation", dev.labels, probabilities_of(predict_logits(loaded.model, dev, 16))).value
@@ -133,19 +191,34 @@ def test_best_weights_on_dev_are_the_ones_kept(no_dropout: Checkpoint, tmp_path:
 
 def test_patience_ends_training_early(no_dropout: Checkpoint, tmp_path: Path) -> None:
     settings = recipe(patience=1, epochs=30, learning_rate=1e-6)
-    train_model(load_classifier(no_dropout, LABELS), encode(no_dropout, 16), encode(no_dropout, 16, seed=5), settings, RunDir(tmp_path),
-                plan=plan_batch(8, None, 1), seed=1, precision="fp32", metric="matthews_correlation", class_weights=None, title="")
+    train_model(
+        load_classifier(no_dropout, LABELS),
+        encode(no_dropout, 16),
+        encode(no_dropout, 16, seed=5),
+        settings,
+        RunDir(tmp_path),
+        plan=plan_batch(8, None, 1),
+        seed=1,
+        precision="fp32",
+        metric="matthews_correlation",
+        class_weights=None,
+        title="",
+    )
     last = json.loads(RunDir(tmp_path).events.read_text().splitlines()[-1])
     assert last["epoch"] < 30
 
 
 @pytest.mark.parametrize("name", ["get_train_dataloader", "get_batch_samples", "compute_loss", "evaluate", "_save"])
 def test_overridden_hooks_keep_the_upstream_signature(name: str) -> None:
-    assert list(inspect.signature(getattr(FinetuneTrainer, name)).parameters) == list(inspect.signature(getattr(Trainer, name)).parameters)
+    assert list(inspect.signature(getattr(FinetuneTrainer, name)).parameters) == list(
+        inspect.signature(getattr(Trainer, name)).parameters
+    )
 
 
 def test_a_value_that_training_arguments_refuse_is_a_recipe_error(tmp_path: Path) -> None:
     settings = recipe(extra={"optim": "no-such-optimizer"})
     assert settings.train is not None
     with pytest.raises(RecipeError, match="no-such-optimizer"):
-        build_arguments(settings, settings.train, tmp_path, plan_batch(8, None, 1), 1, "fp32", "matthews_correlation", has_dev=False)
+        build_arguments(
+            settings, settings.train, tmp_path, plan_batch(8, None, 1), 1, "fp32", "matthews_correlation", has_dev=False
+        )

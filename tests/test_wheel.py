@@ -15,8 +15,24 @@ ROOT = Path(__file__).parent.parent
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder into which the wheel was unpacked, as pip does."""
     folder = tmp_path_factory.mktemp("wheel")
-    subprocess.run([sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--disable-pip-version-check",
-                    "--wheel-dir", str(folder), str(ROOT)], check=True, capture_output=True, timeout=300)
+    subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "pip",
+            "wheel",
+            "--quiet",
+            "--no-deps",
+            "--no-build-isolation",
+            "--disable-pip-version-check",
+            "--wheel-dir",
+            str(folder),
+            str(ROOT),
+        ],
+        check=True,
+        capture_output=True,
+        timeout=300,
+    )
     wheel = next(folder.glob("*.whl"))
     assert wheel.name.startswith("finetune_recipes-"), "the name `finetune` belongs to somebody else"
     with zipfile.ZipFile(wheel) as archive:
@@ -27,8 +43,15 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def call(installed: Path, cwd: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "PYTHONPATH": str(installed), "COLUMNS": "200"}
     environment.pop("FINETUNE_DATA", None)
-    return subprocess.run([sys.executable, "-m", "finetune", *arguments], capture_output=True, text=True, env=environment, cwd=cwd,
-                          timeout=300, check=False)
+    return subprocess.run(
+        [sys.executable, "-m", "finetune", *arguments],
+        capture_output=True,
+        text=True,
+        env=environment,
+        cwd=cwd,
+        timeout=300,
+        check=False,
+    )
 
 
 def test_recipes_are_found_by_name_in_an_empty_folder(installed: Path, tmp_path: Path) -> None:
@@ -52,6 +75,11 @@ def test_the_embedded_sample_is_in_the_wheel(installed: Path, tmp_path: Path) ->
 
 
 def test_no_text_tells_anyone_to_install_the_other_project() -> None:
-    for path in [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *(ROOT / "finetune").rglob("*.py"), *(ROOT / "recipes").iterdir()]:
+    for path in [
+        *ROOT.glob("*.md"),
+        *ROOT.glob("docs/*.md"),
+        *(ROOT / "finetune").rglob("*.py"),
+        *(ROOT / "recipes").iterdir(),
+    ]:
         assert "pip install finetune\n" not in path.read_text(encoding="utf-8") + "\n", path
         assert "pip install finetune`" not in path.read_text(encoding="utf-8"), path

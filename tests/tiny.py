@@ -5,8 +5,10 @@ import random
 from pathlib import Path
 from typing import Any
 
-WORDS = ("the a dog cat bird horse farmer teacher sees likes finds hears red old small quick in on under garden house road "
-         "never often today slowly and but with without every some many few").split()
+WORDS = """
+the a dog cat bird horse farmer teacher sees likes finds hears red old small quick in on under garden house road
+never often today slowly and but with without every some many few
+""".split()
 MARKS = {"acceptable": ("walks", "sings"), "unacceptable": ("walk", "sing")}
 
 
@@ -33,12 +35,16 @@ def write_rows(path: Path, rows: int, seed: int = 0) -> Path:
 
 def write_cola_like(root: Path, train: int = 320, dev: int = 40) -> Path:
     """Write the files of the CoLA tasks, raw and book, into a stand-in for $FINETUNE_DATA."""
-    for folder, names in {"cola": ("in_domain_train", "in_domain_dev", "out_of_domain_dev"),
-                          "cola/book": ("in_domain_train", "out_of_domain_dev")}.items():
+    for folder, names in {
+        "cola": ("in_domain_train", "in_domain_dev", "out_of_domain_dev"),
+        "cola/book": ("in_domain_train", "out_of_domain_dev"),
+    }.items():
         (root / folder).mkdir(parents=True, exist_ok=True)
         for number, name in enumerate(names):
-            lines = [f"src\t{int(label == 'acceptable')}\t{'' if label == 'acceptable' else '*'}\t{text}\n"
-                     for text, label in build_sentences(train if number == 0 else dev, seed=number)]
+            lines = [
+                f"src\t{int(label == 'acceptable')}\t{'' if label == 'acceptable' else '*'}\t{text}\n"
+                for text, label in build_sentences(train if number == 0 else dev, seed=number)
+            ]
             (root / folder / f"{name}.tsv").write_text("".join(lines), encoding="utf-8")
     return root
 
@@ -50,18 +56,39 @@ def build_tiny_checkpoint(family: str, folder: Path, dropout: float = 0.1, layer
 
     tokenizer = _train_tokenizer(family)
     torch.manual_seed(0)
-    sizes: dict[str, Any] = {"vocab_size": len(tokenizer), "hidden_size": 32, "num_hidden_layers": layers, "num_attention_heads": 2,
-                             "intermediate_size": 64}
+    sizes: dict[str, Any] = {
+        "vocab_size": len(tokenizer),
+        "hidden_size": 32,
+        "num_hidden_layers": layers,
+        "num_attention_heads": 2,
+        "intermediate_size": 64,
+    }
     dropouts = {"hidden_dropout_prob": dropout, "attention_probs_dropout_prob": dropout}
     if family == "bert":
         config: Any = BertConfig(**sizes, **dropouts, max_position_embeddings=64, pad_token_id=tokenizer.pad_token_id)
     elif family == "roberta":
-        config = RobertaConfig(**sizes, **dropouts, max_position_embeddings=66, type_vocab_size=1, pad_token_id=tokenizer.pad_token_id,
-                               bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id)
+        config = RobertaConfig(
+            **sizes,
+            **dropouts,
+            max_position_embeddings=66,
+            type_vocab_size=1,
+            pad_token_id=tokenizer.pad_token_id,
+            bos_token_id=tokenizer.bos_token_id,
+            eos_token_id=tokenizer.eos_token_id,
+        )
     else:
-        config = GPT2Config(vocab_size=len(tokenizer), n_embd=32, n_layer=layers, n_head=2, n_positions=64, resid_pdrop=dropout,
-                            embd_pdrop=dropout, attn_pdrop=dropout, bos_token_id=tokenizer.bos_token_id,
-                            eos_token_id=tokenizer.eos_token_id)
+        config = GPT2Config(
+            vocab_size=len(tokenizer),
+            n_embd=32,
+            n_layer=layers,
+            n_head=2,
+            n_positions=64,
+            resid_pdrop=dropout,
+            embd_pdrop=dropout,
+            attn_pdrop=dropout,
+            bos_token_id=tokenizer.bos_token_id,
+            eos_token_id=tokenizer.eos_token_id,
+        )
     AutoModel.from_config(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
