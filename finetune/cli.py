@@ -8,6 +8,8 @@ import json
 import os
 import shlex
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -28,14 +30,25 @@ class ReaderGone(Exception):  # noqa: N818
 class Commands(TyperGroup):
     """All commands; what typer would end in silence becomes an error that `exits` has words for."""
 
+    def make_context(self, *arguments: Any, **options: Any) -> Any:
+        """Read the command line; --help prints here."""
+        with _in_our_words():
+            return super().make_context(*arguments, **options)
+
     def invoke(self, ctx: Any) -> Any:
         """Run the command that was asked for."""
-        try:
+        with _in_our_words():
             return super().invoke(ctx)
-        except KeyboardInterrupt:
-            raise StoppedError("stopped by Ctrl-C; finetune run RECIPE --resume continues a run") from None
-        except BrokenPipeError:
-            raise ReaderGone from None
+
+
+@contextmanager
+def _in_our_words() -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise StoppedError("stopped by Ctrl-C; finetune run RECIPE --resume continues a run") from None
+    except BrokenPipeError:
+        raise ReaderGone from None
 
 
 app = typer.Typer(

@@ -4,11 +4,10 @@ Owns the entry point `finetune`, the table of errors.py in practice, and the env
 commands are in `cli`.
 """
 
-import errno
 import os
-import re
 import sys
 import traceback
+from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
 
@@ -16,9 +15,7 @@ import typer
 from typer.exceptions import TyperException
 
 from finetune.cli import ReaderGone, app, printable
-from finetune.errors import FinetuneError, PermissionDeniedError, ResourceError, StorageError, UsageError
-
-DISK_ERRORS = {errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EIO, errno.EROFS}
+from finetune.errors import FinetuneError, PermissionDeniedError, ResourceError, UsageError
 
 
 def main() -> NoReturn:
@@ -71,7 +68,9 @@ def _leave(code: int) -> NoReturn:
 def _fail(error: BaseException, message: str, code: int) -> NoReturn:
     if os.environ.get("FINETUNE_DEBUG"):
         traceback.print_exception(error)
-    print(f"finetune: {printable(message)}", file=sys.stderr)  # noqa: T201
+    # A full disk may hold the log that this goes to; the exit code still tells.
+    with suppress(OSError):
+        print(f"finetune: {printable(message)}", file=sys.stderr)  # noqa: T201
     _leave(code)
 
 
@@ -91,27 +90,22 @@ def _fail_unexpected(error: Exception) -> NoReturn:
             "out of memory: lower train.micro_batch_size (accumulation keeps the batch) or data.max_length",
             ResourceError.exit_code,
         )
+    from finetune.run_dir import find_storage_error
+
     first = str(error).splitlines()[0] if str(error) else ""
-    if _is_disk_error(error):
+    if (storage_error := find_storage_error(error)) is not None:
         _drop_output()
-        _fail(error, f"writing failed: {first}; what was written before is kept", StorageError.exit_code)
+        _fail(error, str(storage_error), storage_error.exit_code)
     if isinstance(error, PermissionError):
         _fail(error, f"{error.filename}: no permission ({error.strerror})", PermissionDeniedError.exit_code)
     log = Path("finetune-debug.log")
-    try:
-        log.write_text("".join(traceback.format_exception(error)), encoding="utf-8")
-        place = f"the details are in {log}"
-    except OSError:
-        place = "run again with --debug for the details"
+    place = "run again with --debug for the details"
+    # Of several processes the first one alone writes.
+    if os.environ.get("RANK", "0") == "0":
+        with suppress(OSError):
+            log.write_text("".join(traceback.format_exception(error)), encoding="utf-8")
+            place = f"the details are in {log}"
     _fail(error, f"a fault of this program: {type(error).__name__}: {first}; {place}", 70)
-
-
-def _is_disk_error(error: Exception) -> bool:
-    """Say whether the disk refused; safetensors, written in Rust, only tells it in words."""
-    number = error.errno if isinstance(error, OSError) else None
-    if number is None and (found := re.search(r"\(os error (\d+)\)", str(error))):
-        number = int(found[1])
-    return number in DISK_ERRORS
 
 
 def _drop_output() -> None:

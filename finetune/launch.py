@@ -102,8 +102,8 @@ def _start(arguments: Sequence[str], environment: dict[str, str], errors: IO[byt
 def _wait(workers: Sequence[Worker], received: list[int]) -> int | None:
     """Wait for all workers, ending those that an ended one left behind; return which failed first."""
     first_failed, deadline, passed_on = None, float("inf"), 0
-    while any(worker.process.poll() is None for worker in workers):
-        codes = [worker.process.returncode for worker in workers]
+    while True:
+        codes = [worker.process.poll() for worker in workers]
         if first_failed is None:
             first_failed = next((rank for rank, code in enumerate(codes) if code), None)
         if deadline == float("inf") and (first_failed is not None or codes[0] is not None or received):
@@ -115,14 +115,9 @@ def _wait(workers: Sequence[Worker], received: list[int]) -> int | None:
             for worker in workers if is_urgent else workers[:1]:
                 worker.process.send_signal(received[-1])
         # A first worker that failed has said why; what the others would add is that it has gone.
-        if codes[0] or time.monotonic() > deadline:
+        if None not in codes or codes[0] or time.monotonic() > deadline:
             return first_failed
         time.sleep(0.05)
-    return first_failed if first_failed is not None else _first_with_code(workers)
-
-
-def _first_with_code(workers: Sequence[Worker]) -> int | None:
-    return next((rank for rank, worker in enumerate(workers) if worker.process.returncode), None)
 
 
 def _exit_code(workers: Sequence[Worker], first_failed: int | None) -> int:

@@ -3,8 +3,10 @@
 Owns creating, locking and listing run folders and writing whole files. What the files hold is decided by their writers.
 """
 
+import errno
 import json
 import os
+import re
 import shutil
 import socket
 from collections.abc import Iterable, Iterator
@@ -28,6 +30,7 @@ from finetune.errors import (
 from finetune.records import DataRecord, Measurement, Prediction, Report, Status
 
 R = TypeVar("R", bound=BaseModel)
+_DISK_ERRORS = frozenset({errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EIO, errno.EROFS})
 # Exit codes of a run that was asked for wrongly: its folder holds nothing that anybody wants to keep.
 _REFUSALS = frozenset(
     error.exit_code for error in (DataError, MissingInputError, UnavailableError, PermissionDeniedError, RecipeError)
@@ -215,6 +218,16 @@ def link_latest(run_dir: RunDir, recipe_name: str) -> None:
     beside = link.with_name(f".latest-{os.getpid()}")
     beside.symlink_to(run_dir.path.name)
     beside.replace(link)
+
+
+def find_storage_error(error: Exception) -> StorageError | None:
+    """Return what a library's error says of the disk, or None; safetensors, written in Rust, only tells it in words."""
+    number = error.errno if isinstance(error, OSError) else None
+    if number is None and (found := re.search(r"\(os error (\d+)\)", str(error))):
+        number = int(found[1])
+    if number not in _DISK_ERRORS:
+        return None
+    return StorageError(f"writing failed: {str(error).splitlines()[0]}; what was written before is kept")
 
 
 def write_text(path: Path, text: str) -> None:

@@ -188,7 +188,8 @@ def compare(
     if value is None or rival is None:
         return "open", "not comparable with"
     sign = 1 if higher_is_better else -1
-    ends = [sign * (end - rival) for end in (low, high) if end is not None]
+    # An interval without width is that of a model which always answers alike: it makes nothing clear.
+    ends = [sign * (end - rival) for end in (low, high) if end is not None and low != high]
     if len(ends) == 2 and min(ends) > 0:
         return "good", "clearly better than"
     if len(ends) == 2 and max(ends) < 0:

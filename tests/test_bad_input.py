@@ -290,8 +290,8 @@ def test_a_loss_that_is_not_finite_is_3_and_leaves_no_report(broken: Path) -> No
 
     # A step at the highest rate there is, on weights that are large already, leaves the range of 32-bit floats.
     weights = load_file(broken / "model.safetensors")
-    name = "encoder.layer.1.attention.self.query.weight"
-    save_file(weights | {name: weights[name] * 1e19}, broken / "model.safetensors", metadata={"format": "pt"})
+    large = {name: value * 1e25 for name, value in weights.items() if "query.weight" in name or "key.weight" in name}
+    save_file(weights | large, broken / "model.safetensors", metadata={"format": "pt"})
     done = call("run", "r.yaml", "model.checkpoint=./broken", "train.learning_rate=1.0", "train.max_grad_norm=0.0",
                 "train.max_steps=20", "--out", "out")  # fmt: skip
     assert done.returncode == 3 and "not finite at step" in done.stderr and done.stderr.count("\n") == 1

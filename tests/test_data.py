@@ -89,6 +89,7 @@ def test_a_supplied_dev_plays_test_where_no_test_is_supplied(three_files: Path) 
     data = load(path={"train": "train.csv", "dev": "dev.csv"})
     assert counts_of(data) == {"train": 200, "test": 30}
     assert data.splits["test"].origin == "dev.csv"
+    assert [split.part for split in data.record.splits] == ["train", "test"]
     assert rows_of(data, "test")[0] == "dev/0"
     selecting = load(path={"train": "train.csv", "dev": "dev.csv"}, train={"patience": 1})
     assert counts_of(selecting) == {"train": 180, "dev": 20, "test": 30}

@@ -41,7 +41,7 @@ def test_pairs_are_equal_only_where_both_texts_are() -> None:
 
 
 def test_a_pair_is_not_the_same_as_its_texts_shifted() -> None:
-    rows = rows_of(("a b", 0), ("a", 0), pairs=["c", "b c"])
+    rows = rows_of(("ab", 0), ("a", 0), pairs=["c", "bc"])
     assert build_split_record("train", rows, "rows.csv", NAMES).duplicates == 0
 
 

@@ -152,9 +152,11 @@ def test_a_checkpoint_cached_in_part_is_not_taken_for_whole(
         fetch_hub_files("someone/tiny", COMMIT, HUB_PATTERNS)
 
 
-def test_a_broken_link_in_the_cache_is_no_file(cache: Path, tiny_files: dict[str, bytes]) -> None:
+@pytest.mark.parametrize("weights", ["model.safetensors", "model-00001-of-00001.safetensors"])
+def test_a_broken_link_in_the_cache_is_no_file(cache: Path, tiny_files: dict[str, bytes], weights: str) -> None:
+    tiny_files[weights] = tiny_files.pop("model.safetensors")
     folder = write_cache(cache, "someone/tiny", tiny_files)
-    (folder / "model.safetensors").resolve().unlink()
+    (folder / weights).resolve().unlink()
     with pytest.raises(UnavailableError):
         fetch_hub_files("someone/tiny", COMMIT, HUB_PATTERNS)
 

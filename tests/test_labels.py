@@ -45,6 +45,10 @@ def test_ids_do_not_depend_on_the_order_of_rows(labels: set[str], random: object
     assert check(OPEN, *shuffled).freeze() == check(OPEN, *sorted(labels)).freeze()
 
 
+def test_labels_of_one_number_keep_one_order() -> None:
+    assert check(OPEN, "1", "01").freeze().names == check(OPEN, "01", "1").freeze().names == ("01", "1")
+
+
 def test_a_stated_list_gives_the_order_of_ids() -> None:
     stated = build(["spam", "ham"])
     assert stated.names == ("spam", "ham")

@@ -108,6 +108,7 @@ def test_the_only_row_of_a_label_stays_in_train() -> None:
         kept, carved = carve(rows_of([0] * 16 + [1]), 0.5, seed)
         assert 1 in kept["label"]
         assert len(carved) == 8
+        assert 1 in carve(rows_of([0] * 16 + [1]), 0.9, seed)[0]["label"]
 
 
 def test_stated_groups_stay_whole_even_where_the_texts_differ() -> None:
