@@ -8,52 +8,19 @@ import json
 import os
 import shlex
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
-from typer.core import TyperGroup
 
-from finetune.errors import DataError, FinetuneError, MissingInputError, StoppedError, UsageError
-
-
-class ReaderGone(Exception):  # noqa: N818
-    """Nobody reads our output any longer (`| head`)."""
-
-
-class Commands(TyperGroup):
-    """All commands; what typer would end in silence becomes an error that `exits` has words for."""
-
-    def make_context(self, *arguments: Any, **options: Any) -> Any:
-        """Read the command line; --help prints here."""
-        with _in_our_words():
-            return super().make_context(*arguments, **options)
-
-    def invoke(self, ctx: Any) -> Any:
-        """Run the command that was asked for."""
-        with _in_our_words():
-            return super().invoke(ctx)
-
-
-@contextmanager
-def _in_our_words() -> Iterator[None]:
-    try:
-        yield
-    except KeyboardInterrupt:
-        raise StoppedError("stopped by Ctrl-C; finetune run RECIPE --resume continues a run") from None
-    except BrokenPipeError:
-        raise ReaderGone from None
-
+from finetune.errors import DataError, FinetuneError, MissingInputError, UsageError
 
 app = typer.Typer(
     name="finetune",
-    cls=Commands,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
@@ -262,8 +229,9 @@ def predict(
     from finetune.predict import load_run
 
     found = texts or _read_lines(file)
-    if (bad := next((text for text in found if _is_broken(text)), None)) is not None:
-        raise DataError(f"{bad!r} is not UTF-8 text")
+    # Python keeps bytes of an argument that are no text as lone surrogates.
+    if any("\ud800" <= letter <= "\udfff" for text in found for letter in text):
+        raise DataError("a text behind the run is not UTF-8")
     fitted = load_run(run)
     is_pair = fitted.report.recipe["data"]["columns"]["text_pair"] is not None
     if is_pair and (bad := next((text for text in found if text.count("\t") != 1), None)) is not None:
@@ -289,19 +257,16 @@ def report(run: RunArgument) -> None:
 @app.command(rich_help_panel="Runs")
 def status(run: RunArgument, as_json: JsonFlag = False) -> None:
     """Say how a run stands, and exit with its exit code."""
-    from finetune.run_dir import RunDir, is_gone, read_status
+    from finetune.run_dir import RunDir, read_status
 
     found = read_status(RunDir(run))
     if found is None:
         raise MissingInputError(f"{run}: no run stands here")
-    if found.state == "running" and is_gone(found.process_id, found.host):
-        # Killed, or the machine went down: it had no time to say so.
-        message = "the process is gone; finetune run RECIPE --resume continues it"
-        found = found.model_copy(update={"state": "stopped", "message": message, "exit_code": StoppedError.exit_code})
     if as_json:
         typer.echo(found.model_dump_json())
     else:
-        typer.echo(f"{found.state}: {found.message} ({found.updated}, process {found.process_id} on {found.host})")
+        where = f"({found.updated}, process {found.process_id} on {found.host})"
+        typer.echo(printable(f"{found.state}: {found.message} {where}"))
     raise typer.Exit(found.exit_code or 0)
 
 
@@ -317,7 +282,7 @@ def doctor(as_json: JsonFlag = False) -> None:
     table = Table("", "", "", box=None, pad_edge=False, show_header=False)
     for finding in findings:
         mark = {True: "[green]ok[/]", False: "[red]!![/]", None: ""}[finding.is_good]
-        table.add_row(mark, f"[bold]{finding.subject}[/]", escape(finding.value))
+        table.add_row(mark, f"[bold]{finding.subject}[/]", escape(printable(finding.value)))
     console.print(table)
 
 
@@ -358,11 +323,6 @@ def _read_lines(file: Path | None) -> list[str]:
     except UnicodeDecodeError as error:
         raise DataError(f"{file or 'standard input'}: byte {error.start} is not UTF-8 text") from None
     return lines[:-1] if lines[-1] == "" else lines
-
-
-def _is_broken(text: str) -> bool:
-    """Say whether an argument held bytes that are no UTF-8, which Python keeps as lone surrogates."""
-    return any("\ud800" <= letter <= "\udfff" for letter in text)
 
 
 def _command() -> str:

@@ -14,8 +14,8 @@ from typing import NoReturn
 import typer
 from typer.exceptions import TyperException
 
-from finetune.cli import ReaderGone, app, printable
-from finetune.errors import FinetuneError, PermissionDeniedError, ResourceError, UsageError
+from finetune.cli import app, printable
+from finetune.errors import FinetuneError, PermissionDeniedError, ResourceError, StoppedError, UsageError
 
 
 def main() -> NoReturn:
@@ -33,17 +33,38 @@ def main() -> NoReturn:
     _open_streams()
     arguments = ["--resume=newest" if word == "--resume" else word for word in sys.argv[1:]]
     try:
-        code = app(arguments, prog_name="finetune", standalone_mode=False)
+        code = _run(arguments)
         sys.stdout.flush()
-        _leave(code if isinstance(code, int) else 0)
+        _leave(code)
     except FinetuneError as error:
         _fail(error, str(error), error.exit_code)
-    except (ReaderGone, BrokenPipeError):
+    except KeyboardInterrupt as error:
+        stop = StoppedError("stopped by Ctrl-C; finetune run RECIPE --resume continues a run")
+        _fail(error, str(stop), stop.exit_code)
+    except BrokenPipeError:
         # The reader of our output has gone (`| head`); nothing is wrong.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         _leave(0)
     except Exception as error:
         _fail_unexpected(error)
+
+
+def _run(arguments: list[str]) -> int:
+    """Run the command that was asked for; return its exit code."""
+    if "_FINETUNE_COMPLETE" in os.environ:
+        # A shell asks what could come next; typer answers and exits.
+        app(prog_name="finetune")
+    command = typer.main.get_command(app)
+    try:
+        # Not app(): it would end Ctrl-C and a broken pipe in silence, each with a code of its own.
+        with command.make_context("finetune", arguments) as context:
+            command.invoke(context)
+    except typer.Exit as end:
+        return end.exit_code
+    except SystemExit:
+        # How rich ends a program whose reader has gone, and nothing else here does.
+        return 0
+    return 0
 
 
 def _open_streams() -> None:

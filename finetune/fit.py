@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from finetune.batching import plan_batch
+from finetune.batching import BatchPlan, plan_batch
 from finetune.errors import RecipeError, StorageError
 from finetune.features import choose_max_length, encode_features
 from finetune.loss import balanced_class_weights
-from finetune.machine import choose_precision, choose_threads
+from finetune.machine import Precision, choose_precision, choose_threads
 from finetune.model import Checkpoint, LoadedModel, find_checkpoint, load_classifier, load_config, load_tokenizer
 from finetune.predict import build_predictions, predict_logits, probabilities_of
 from finetune.processes import Processes
@@ -39,7 +39,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class SeedJob:
-    """What every seed of a run shares; `record` is that of the data, with what tokenisation found."""
+    """What every seed of a run shares.
+
+    Attributes:
+        record: that of the data, with what tokenisation found.
+        plan: how a batch is cut; None where nothing is trained.
+    """
 
     name: str
     recipe: "Recipe"
@@ -50,14 +55,21 @@ class SeedJob:
     features: "Mapping[Part, Features]"
     slices: "dict[str, NDArray[np.int64]]"
     processes: Processes
+    plan: BatchPlan | None
+    precision: Precision
+    class_weights: tuple[float, ...] | None
 
 
 def prepare_job(loaded: "LoadedRecipe", task: "Task", data: "TaskData", processes: Processes) -> SeedJob:
-    """Find the checkpoint, encode every split once, and find the slices of the test.
+    """Find the checkpoint, encode every split once, and settle what can be wrong before anything is written.
 
     Raises:
-        FinetuneError: the checkpoint isn't here, or doesn't fit the recipe.
+        FinetuneError: the checkpoint isn't here, or doesn't fit the recipe; a setting doesn't fit the data or the machine.
     """
+    train = loaded.recipe.train
+    plan = plan_batch(train.batch_size, train.micro_batch_size, processes.count) if train else None
+    precision = choose_precision(train.precision) if train else "fp32"
+    weights = class_weights_of(loaded.recipe, data)
     checkpoint = find_checkpoint(loaded.recipe.model)
     tokenizer = load_tokenizer(checkpoint)
     limit = choose_max_length(loaded.recipe.data.max_length, load_config(checkpoint), tokenizer)
@@ -65,7 +77,20 @@ def prepare_job(loaded: "LoadedRecipe", task: "Task", data: "TaskData", processe
     record = _add_token_counts(data.record, features)
     shared = [row for entry in record.shared_with_train if entry.part == "test" for row in entry.rows]
     slices = find_slices(task, data.splits["test"], data.slice_columns, shared)
-    return SeedJob(loaded.name, loaded.recipe, task, data, record, checkpoint, features, slices, processes)
+    return SeedJob(
+        loaded.name,
+        loaded.recipe,
+        task,
+        data,
+        record,
+        checkpoint,
+        features,
+        slices,
+        processes,
+        plan,
+        precision,
+        weights,
+    )
 
 
 def _add_token_counts(record: DataRecord, features: "Mapping[Part, Features]") -> DataRecord:
@@ -117,21 +142,19 @@ def _train_and_predict(
     torch.set_num_threads(choose_threads(recipe.train.threads if recipe.train else None, processes.count))
     set_seed(seed)
     loaded = load_classifier(job.checkpoint, job.data.label_names, is_fresh_head=recipe.train is not None)
-    precision = choose_precision(recipe.train.precision) if recipe.train else "fp32"
     outcome = TrainOutcome(0.0, 0, 0, 0, None, None)
-    if recipe.train is not None:
-        plan = plan_batch(recipe.train.batch_size, recipe.train.micro_batch_size, processes.count)
+    if job.plan is not None:
         outcome = train_model(
             loaded,
             job.features["train"],
             job.features.get("dev"),
             recipe,
             run_dir,
-            plan=plan,
+            plan=job.plan,
             seed=seed,
-            precision=precision,
+            precision=job.precision,
             metric=job.task.primary_metric,
-            class_weights=class_weights_of(recipe, job.data),
+            class_weights=job.class_weights,
             title=f"{job.name}, seed {seed}",
             resume_from=find_checkpoint_to_resume(run_dir) if resume else None,
         )
@@ -153,7 +176,7 @@ def _train_and_predict(
         padded_tokens_seen=outcome.padded_tokens,
         final_loss=outcome.final_loss,
         dev_score=outcome.dev_score,
-        precision=precision,
+        precision=job.precision,
         parameters=loaded.model.num_parameters(),
         notes=list(loaded.notes),
     )

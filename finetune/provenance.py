@@ -58,4 +58,5 @@ def build_provenance(
         checkpoint_sha256=sha256,
         versions=installed_versions(),
         git=git_state(),
+        notes=measurements[0].notes,
     )

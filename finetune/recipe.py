@@ -144,7 +144,7 @@ class TrainSettings(Settings):
     evaluate_every: Every = "epoch"
     """Score dev after this many steps, or each epoch."""
     keep_best: bool = False
-    """Keep the weights that scored best on dev instead of the last ones."""
+    """Keep the weights that scored best on dev instead of the last ones; checkpoints are then written when dev is scored."""
     patience: Positive | None = None
     """Stop after this many dev scores without a gain; implies keep_best."""
     class_weights: Literal["balanced"] | list[Annotated[float, Field(gt=0.0)]] | None = None

@@ -182,8 +182,8 @@ class Provenance(Record):
     checkpoint_sha256: str
     versions: dict[str, str]
     git: str
-    settings: str = ""
-    """Where a choice of the recipe was left to the machine: what was chosen."""
+    notes: list[str] = []
+    """What is to be said of how the checkpoint was loaded."""
 
 
 class Report(Record):

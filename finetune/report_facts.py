@@ -122,7 +122,7 @@ def list_provenance(report: Report) -> list[tuple[str, str]]:
         ("processes", format_count(made.processes)),
         ("threads", format_count(made.threads)),
         ("precision", plain(made.precision)),
-        *((("settings left to the machine", plain(made.settings)),) if made.settings else ()),
+        *(("loading", plain(note)) for note in made.notes),
         ("parameters", format_count(made.parameters)),
         ("checkpoint", plain(made.checkpoint)),
         ("checkpoint SHA-256", plain(made.checkpoint_sha256)),

@@ -10,13 +10,14 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
-from finetune.data import TaskData, load_data
-from finetune.errors import FinetuneError, MissingInputError
+from finetune.data import load_data
+from finetune.errors import DataError, FinetuneError, MissingInputError
+from finetune.fit import SeedJob, fit_seed, prepare_job
 from finetune.predict import FittedRun, build_predictions
-from finetune.processes import Processes, join_processes
+from finetune.processes import join_processes
 from finetune.provenance import Clock, build_provenance, start_clock
 from finetune.recipe_file import LoadedRecipe
-from finetune.records import SeedRecord
+from finetune.records import DataRecord, SeedRecord
 from finetune.report import build_seed_record
 from finetune.resolved import refuse_changed_recipe, write_resolved_recipe
 from finetune.run_dir import (
@@ -25,11 +26,19 @@ from finetune.run_dir import (
     default_run_path,
     find_unfinished_run,
     link_latest,
+    read_data_record,
     read_status,
     unlock,
     write_predictions,
     write_record,
     write_status,
+)
+from finetune.run_report import (
+    assemble_report,
+    average_probabilities,
+    collect_scores,
+    score_baselines,
+    write_report,
 )
 from finetune.task import get_task
 
@@ -52,13 +61,16 @@ def run_recipe(
         return FittedRun(path)
     if processes.is_first and path.is_dir() and any(path.iterdir()) and not is_resumed:
         create_run_dir(path, resume=False)
-    data = load_data(loaded.recipe, get_task(loaded.recipe.task))
+    task = get_task(loaded.recipe.task)
+    job = prepare_job(loaded, task, load_data(loaded.recipe, task), processes)
+    if is_resumed:
+        _refuse_changed_data(run_dir, job.record)
     if processes.is_first:
         create_run_dir(path, resume=is_resumed)
         write_status(run_dir, "running", "training")
     processes.wait()
     try:
-        _run_in(run_dir, loaded, data, processes, clock, command or " ".join(sys.argv), is_resumed=is_resumed)
+        _run_in(run_dir, job, clock, command or " ".join(sys.argv), is_resumed=is_resumed)
     except BaseException as error:
         if processes.is_first:
             _record_failure(run_dir, error)
@@ -95,27 +107,8 @@ def _record_failure(run_dir: RunDir, error: BaseException) -> None:
     unlock(run_dir)
 
 
-def _run_in(
-    run_dir: RunDir,
-    loaded: LoadedRecipe,
-    data: TaskData,
-    processes: Processes,
-    clock: Clock,
-    command: str,
-    *,
-    is_resumed: bool,
-) -> None:
-    from finetune.fit import fit_seed, prepare_job
-    from finetune.run_report import (
-        assemble_report,
-        average_probabilities,
-        collect_scores,
-        score_baselines,
-        write_report,
-    )
-
-    recipe, task = loaded.recipe, get_task(loaded.recipe.task)
-    job = prepare_job(loaded, task, data, processes)
+def _run_in(run_dir: RunDir, job: SeedJob, clock: Clock, command: str, *, is_resumed: bool) -> None:
+    recipe, task, data, processes = job.recipe, job.task, job.data, job.processes
     if processes.is_first:
         write_resolved_recipe(recipe, run_dir.recipe)
         write_record(run_dir.data, job.record)
@@ -146,9 +139,20 @@ def _run_in(
         sha256=job.checkpoint.sha256,
     )
     report = assemble_report(
-        loaded.name, recipe, task, data, job.record, results, seeds, scores, baselines, saved_model, provenance
+        job.name, recipe, task, data, job.record, results, seeds, scores, baselines, saved_model, provenance
     )
     write_report(report, run_dir)
+
+
+def _refuse_changed_data(run_dir: RunDir, now: DataRecord) -> None:
+    if not run_dir.data.exists():
+        return
+    fingerprints = {split.part: split.fingerprint for split in read_data_record(run_dir).splits}
+    changed = [split.part for split in now.splits if split.fingerprint != fingerprints.get(split.part)]
+    if changed or len(fingerprints) != len(now.splits):
+        raise DataError(
+            f"the rows of {', '.join(changed) or 'a split'} are not those that the run began with; start a new run"
+        )
 
 
 def _keep_model(run_dir: RunDir, seeds: Sequence[SeedRecord], primary_metric: str) -> str:

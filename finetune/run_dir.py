@@ -24,6 +24,7 @@ from finetune.errors import (
     OutputError,
     PermissionDeniedError,
     RecipeError,
+    StoppedError,
     StorageError,
     UnavailableError,
 )
@@ -273,7 +274,14 @@ def write_status(run_dir: RunDir, state: str, message: str, exit_code: int | Non
 
 def read_status(run_dir: RunDir) -> Status | None:
     """Return how a run stands, or None where no status was written."""
-    return _read(Status, run_dir.status) if run_dir.status.exists() else None
+    if not run_dir.status.exists():
+        return None
+    status = _read(Status, run_dir.status)
+    if status.state != "running" or not is_gone(status.process_id, status.host):
+        return status
+    # Killed, or the machine went down: it had no time to say so.
+    message = "the process is gone; finetune run RECIPE --resume continues it"
+    return status.model_copy(update={"state": "stopped", "message": message, "exit_code": StoppedError.exit_code})
 
 
 def read_data_record(run_dir: RunDir) -> DataRecord:

@@ -161,7 +161,7 @@ def build_provenance(**changes: Any) -> Provenance:
             "checkpoint_sha256": "53aa5117" * 8,
             "versions": {"finetune": "0.1.0", "python": "3.11.9", "torch": "2.8.0", "transformers": "4.57.1"},
             "git": "a1b2c3d, clean",
-            "settings": "threads: 2, as many as cores",
+            "notes": ["new weights, drawn from the seed: classifier.bias, classifier.weight"],
             **changes,
         }
     )
@@ -405,7 +405,7 @@ def not_trained() -> Report:
         confusion=None,
         seeds=[SeedRecord(seed=1, score=0.2531, dev_score=None, collapsed_to=None, train_seconds=0.0, final_loss=None)],
         provenance=build_provenance(
-            train_seconds=0.0, examples_per_second=None, tokens_per_second=None, padding_share=None, settings=""
+            train_seconds=0.0, examples_per_second=None, tokens_per_second=None, padding_share=None, notes=[]
         ),
     )
 
@@ -445,7 +445,7 @@ def with_text(text: str) -> Report:
                 "git": text,
                 "checkpoint": text,
                 "versions": {text: text},
-                "settings": text,
+                "notes": [text],
             }
         ),
     )

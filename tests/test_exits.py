@@ -108,9 +108,17 @@ def test_help_costs_little_more_than_the_packages_it_stands_on(work: Path) -> No
 
 def test_a_reader_that_leaves_early_is_no_error(work: Path) -> None:
     for command in ("schema", "recipes --markdown", "--help"):
-        script = f"{sys.executable} -m finetune {command} | head -c 1; echo; echo ${{PIPESTATUS[0]}}"
+        script = f"{sys.executable} -m finetune {command} | true; echo ${{PIPESTATUS[0]}}"
         done = subprocess.run(["bash", "-c", script], env=ENVIRONMENT, capture_output=True, text=True, check=False)
-        assert done.stderr == "" and done.stdout.splitlines()[-1] == "0", done
+        assert done.stderr == "" and done.stdout == "0\n", done
+    done = subprocess.run(
+        ["bash", "-c", f"{sys.executable} -m finetune schema | head -1"],
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stderr == "" and done.stdout == "{\n"
 
 
 def test_output_into_a_full_disk_is_74(finetune: Callable) -> None:
@@ -377,3 +385,9 @@ def test_two_processes_stop_at_a_loss_that_is_not_finite_and_at_ctrl_c(
     assert process.returncode == 130 and stdout == "" and "Traceback" not in stderr and stderr.count("\n") == 1, stderr
     status = json.loads((work / "stopped/status.json").read_text())
     assert status["state"] == "stopped" and status["host"] == socket.gethostname()
+
+
+def test_a_shell_can_complete_commands(finetune: Callable) -> None:
+    asked = {"_FINETUNE_COMPLETE": "complete_bash", "COMP_WORDS": "finetune sch", "COMP_CWORD": "1"}
+    done = finetune(env=asked)
+    assert done.returncode == 0 and done.stdout.split() == ["schema"], done

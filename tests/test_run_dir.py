@@ -176,6 +176,20 @@ def test_a_record_of_another_version_or_shape_is_refused_with_the_place(tmp_path
             read_status(run_dir)
 
 
+def test_a_run_whose_process_is_gone_is_stopped_whatever_it_last_said(tmp_path: Path, dead: int) -> None:
+    run_dir = RunDir(tmp_path)
+    write_status(run_dir, "running", "training")
+    status = json.loads(run_dir.status.read_text())
+    found = read_status(run_dir)
+    assert found is not None and found.state == "running" and found.exit_code is None
+    run_dir.status.write_text(json.dumps({**status, "process_id": dead}))
+    found = read_status(run_dir)
+    assert found is not None and found.state == "stopped" and found.exit_code == 130 and "--resume" in found.message
+    run_dir.status.write_text(json.dumps({**status, "process_id": dead, "host": "elsewhere"}))
+    found = read_status(run_dir)
+    assert found is not None and found.state == "running"
+
+
 def test_predictions_come_back_as_written_and_a_torn_line_is_named(tmp_path: Path) -> None:
     rows = [
         Prediction(row=f"test/{n}", split="test", expected="日本", predicted="no", probabilities=[0.25, 0.75])
