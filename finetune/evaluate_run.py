@@ -14,7 +14,8 @@ from finetune.provenance import build_provenance, start_clock
 from finetune.recipe import Recipe
 from finetune.records import Measurement, Report
 from finetune.report import SeedResult, build_seed_record
-from finetune.run_dir import RunDir, create_run_dir, unlock, write_predictions, write_record, write_status
+from finetune.run_dir import RunDir, write_predictions, write_record, write_status
+from finetune.run_folder import create_run_dir, unlock
 from finetune.run_report import assemble_report, write_report
 from finetune.scores import find_slices, score_slices
 from finetune.task import get_task

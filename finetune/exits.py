@@ -14,8 +14,9 @@ from typing import NoReturn
 import typer
 from typer.exceptions import TyperException
 
-from finetune.cli import app, printable
+from finetune.cli_runs import app
 from finetune.errors import FinetuneError, PermissionDeniedError, ResourceError, StoppedError, UsageError
+from finetune.terminal import printable
 
 
 def main() -> NoReturn:

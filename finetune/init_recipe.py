@@ -134,5 +134,6 @@ def render_recipe(guess: Guess, checkpoint: str, folder: Path) -> str:
         }
     )
     # A file name may hold anything; a comment must stay one line.
-    name = guess.path.name.encode("ascii", "replace").decode().replace("\n", "?")
+    name = guess.path.name.encode("ascii", "replace").decode()
+    name = "".join(letter if letter.isprintable() else "?" for letter in name)
     return f"# Written by finetune init from {name}; every key left out has its default (finetune show).\n{body}"

@@ -6,6 +6,7 @@ Owns every choice that a recipe leaves to the machine. Imports torch only inside
 import os
 import platform
 import resource
+import socket
 import subprocess
 import sys
 from functools import cache
@@ -185,3 +186,17 @@ def git_state() -> str:
     if commit is None:
         return "not a git repository"
     return f"{commit}{' with uncommitted changes' if ask('status', '--porcelain') else ''}"
+
+
+def is_gone(process_id: int, host: str) -> bool:
+    """Say whether a process has certainly ended, which can only be known of one on this machine."""
+    if host != socket.gethostname():
+        return False
+    try:
+        # Signal 0 is never delivered.
+        os.kill(process_id, 0)
+    except (ProcessLookupError, OverflowError):
+        return True
+    except PermissionError:
+        return False
+    return False

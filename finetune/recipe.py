@@ -257,6 +257,11 @@ def build_json_schema() -> dict[str, Any]:
         "type": "string",
         "description": "Another recipe, relative to this file, whose values this one builds on.",
     }
-    # What an extended recipe states need not be stated again.
-    schema.pop("required", None)
+    # What an extended recipe states need not be stated again, and null resets it.
+    for part in (schema, *schema["$defs"].values()):
+        part.pop("required", None)
+        part["properties"] = {name: {"anyOf": [value, {"type": "null"}]} for name, value in part["properties"].items()}
+    schema["properties"]["expect"]["anyOf"][0]["additionalProperties"] = {
+        "anyOf": [{"$ref": "#/$defs/Band"}, {"type": "null"}]
+    }
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}

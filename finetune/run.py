@@ -22,17 +22,14 @@ from finetune.report import build_seed_record
 from finetune.resolved import refuse_changed_recipe, write_resolved_recipe
 from finetune.run_dir import (
     RunDir,
-    create_run_dir,
-    default_run_path,
-    find_unfinished_run,
-    link_latest,
+    find_storage_error,
     read_data_record,
     read_status,
-    unlock,
     write_predictions,
     write_record,
     write_status,
 )
+from finetune.run_folder import create_run_dir, default_run_path, find_unfinished_run, link_latest, unlock
 from finetune.run_report import (
     assemble_report,
     average_probabilities,
@@ -98,6 +95,7 @@ def _choose_path(loaded: LoadedRecipe, out: str | Path | None, resume: Resume) -
 
 
 def _record_failure(run_dir: RunDir, error: BaseException) -> None:
+    error = (find_storage_error(error) if isinstance(error, Exception) else None) or error
     is_stopped = isinstance(error, KeyboardInterrupt)
     code = error.exit_code if isinstance(error, FinetuneError) else 130 if is_stopped else 70
     message = str(error).splitlines()[0] if str(error) else type(error).__name__

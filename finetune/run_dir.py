@@ -1,6 +1,7 @@
 """A run on disk: the only module that spells the file names of a run.
 
-Owns creating, locking and listing run folders and writing whole files. What the files hold is decided by their writers.
+Owns the names, and reading and writing the records whole. The life of the folder is `run_folder`; what the records hold is decided by
+their writers.
 """
 
 import errno
@@ -10,7 +11,6 @@ import re
 import shutil
 import socket
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,21 +21,15 @@ from pydantic import BaseModel, ValidationError
 from finetune.errors import (
     DataError,
     MissingInputError,
-    OutputError,
     PermissionDeniedError,
-    RecipeError,
     StoppedError,
     StorageError,
-    UnavailableError,
 )
+from finetune.machine import is_gone
 from finetune.records import DataRecord, Measurement, Prediction, Report, Status
 
 R = TypeVar("R", bound=BaseModel)
 _DISK_ERRORS = frozenset({errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EIO, errno.EROFS})
-# Exit codes of a run that was asked for wrongly: its folder holds nothing that anybody wants to keep.
-_REFUSALS = frozenset(
-    error.exit_code for error in (DataError, MissingInputError, UnavailableError, PermissionDeniedError, RecipeError)
-)
 
 
 @dataclass(frozen=True)
@@ -111,114 +105,6 @@ class RunDir:
     def seed(self, seed: int) -> "RunDir":
         """The sub-folder of one seed."""
         return RunDir(self.path / f"seed-{seed}")
-
-
-def default_run_path(recipe_name: str) -> Path:
-    """Return `runs/<recipe>/<time>`, a folder that doesn't exist yet."""
-    base = Path("runs") / recipe_name / datetime.now().strftime("%Y%m%d-%H%M%S")  # noqa: DTZ005
-    path, count = base, 1
-    while path.exists():
-        count += 1
-        path = base.with_name(f"{base.name}-{count}")
-    return path
-
-
-def find_unfinished_run(recipe_name: str) -> Path | None:
-    """Return the newest run of a recipe that didn't complete, or None."""
-    folder = Path("runs") / recipe_name
-    if not folder.is_dir():
-        return None
-    for path in sorted((path for path in folder.iterdir() if path.is_dir() and not path.is_symlink()), reverse=True):
-        status = read_status(RunDir(path))
-        if status is not None and status.state != "complete":
-            return path
-    return None
-
-
-def create_run_dir(path: Path, *, resume: bool) -> RunDir:
-    """Create the folder of a run, or open it to resume.
-
-    Raises:
-        OutputError: it holds something and `resume` is False, is in use by another process, or can't be created.
-    """
-    try:
-        if path.exists() and not path.is_dir():
-            raise OutputError(f"{path}: a file stands where the run folder should be")
-        if path.is_dir() and any(path.iterdir()) and not resume:
-            raise OutputError(
-                f"{path}: the folder isn't empty; choose another with --out, or continue the run with --resume"
-            )
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"{path}: the run folder can't be created ({error.strerror})") from None
-    run_dir = RunDir(path)
-    _lock(run_dir)
-    return run_dir
-
-
-def is_gone(process_id: int, host: str) -> bool:
-    """Say whether a process has certainly ended, which can only be known of one on this machine."""
-    if host != socket.gethostname():
-        return False
-    try:
-        # Signal 0 is never delivered.
-        os.kill(process_id, 0)
-    except (ProcessLookupError, OverflowError):
-        return True
-    except PermissionError:
-        return False
-    return False
-
-
-def _lock(run_dir: RunDir) -> None:
-    owner = f"{os.getpid()}@{socket.gethostname()}"
-    try:
-        if run_dir.lock.exists():
-            held_by = run_dir.lock.read_text(encoding="utf-8", errors="replace").strip()
-            process_id, _, host = held_by.partition("@")
-            if held_by != owner and not (process_id.isdecimal() and is_gone(int(process_id), host)):
-                raise OutputError(
-                    f"{run_dir.path}: in use by process {process_id} on {host}; "
-                    f"if that is gone, remove {run_dir.lock.name}"
-                )
-            run_dir.lock.unlink()
-        with run_dir.lock.open("x", encoding="utf-8") as stream:
-            stream.write(owner)
-    except FileExistsError:
-        raise OutputError(f"{run_dir.path}: another process has just begun to write here") from None
-    except OSError as error:
-        raise OutputError(f"{run_dir.path}: can't be written ({error.strerror})") from None
-
-
-def unlock(run_dir: RunDir) -> None:
-    """Give the folder back; one of a run that was refused before it began is taken away."""
-    with suppress(OSError):
-        if _was_refused(run_dir):
-            for path in (run_dir.status, run_dir.recipe, run_dir.data, run_dir.lock):
-                path.unlink(missing_ok=True)
-            # Stays where anything else lies in it.
-            run_dir.path.rmdir()
-    run_dir.lock.unlink(missing_ok=True)
-
-
-def _was_refused(run_dir: RunDir) -> bool:
-    """Say whether what was asked for was wrong, and found out before anything was trained or measured."""
-    status = read_status(run_dir)
-    if status is None or status.state != "failed" or status.exit_code not in _REFUSALS:
-        return False
-    return not any(run_dir.path.rglob(run_dir.events.name)) and not any(run_dir.path.rglob(run_dir.predictions.name))
-
-
-def link_latest(run_dir: RunDir, recipe_name: str) -> None:
-    """Point `runs/<recipe>/latest` at a completed run that lies beside it."""
-    if run_dir.path.parent.resolve() != (Path("runs") / recipe_name).resolve():
-        return
-    link = run_dir.path.parent / "latest"
-    if link.is_dir() and not link.is_symlink():
-        return
-    beside = link.with_name(f".latest-{os.getpid()}")
-    beside.symlink_to(run_dir.path.name)
-    beside.replace(link)
 
 
 def find_storage_error(error: Exception) -> StorageError | None:

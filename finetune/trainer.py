@@ -213,7 +213,9 @@ def build_arguments(
         "remove_unused_columns": False,
         "disable_tqdm": True,
     }
-    open_fields: dict[str, Any] = {"logging_steps": logging_steps, "report_to": "none", **settings.extra}
+    # Every weight of a classifier takes part in each step, so DDP need not look for those that don't.
+    defaults = {"logging_steps": logging_steps, "report_to": "none", "ddp_find_unused_parameters": False}
+    open_fields: dict[str, Any] = {**defaults, **settings.extra}
     try:
         return TrainingArguments(**owned, **open_fields)
     except (ValueError, TypeError, ImportError) as error:

@@ -12,9 +12,9 @@ MODULES = {path.stem: path for path in (ROOT / "finetune").glob("*.py")}
 LAYERS = (
     ("errors", "__init__"),
     ("readers", "metrics", "yaml_nodes", "task", "recipe", "records", "hub"),
-    ("statistics", "evaluate_metrics", "machine", "run_dir", "sample", "sample_phenomena", "recipe_problems"),
-    ("recipe_file", "sources", "data_checks", "labels", "processes"),
-    ("resolved", "splits", "recipe_list", "init_recipe", "doctor"),
+    ("statistics", "evaluate_metrics", "machine", "sample", "sample_phenomena", "recipe_problems"),
+    ("run_dir", "recipe_file", "sources", "data_checks", "labels", "processes"),
+    ("resolved", "run_folder", "splits", "recipe_list", "init_recipe", "doctor"),
     ("data",),
     ("features", "scores", "baselines"),
     ("batching", "model", "loss", "report", "wording", "svg", "pictures"),
@@ -23,7 +23,9 @@ LAYERS = (
     ("fit", "run_report"),
     ("run", "launch"),
     ("check", "evaluate_run"),
+    ("terminal",),
     ("cli",),
+    ("cli_runs",),
     ("exits",),
     ("__main__",),
 )

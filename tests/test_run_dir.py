@@ -10,22 +10,18 @@ from pathlib import Path
 import pytest
 
 from finetune.errors import DataError, MissingInputError, OutputError, StorageError
+from finetune.machine import is_gone
 from finetune.records import Prediction
 from finetune.run_dir import (
     RunDir,
-    create_run_dir,
-    default_run_path,
-    find_unfinished_run,
-    is_gone,
-    link_latest,
     read_predictions,
     read_report,
     read_status,
-    unlock,
     write_predictions,
     write_status,
     write_text,
 )
+from finetune.run_folder import create_run_dir, default_run_path, find_unfinished_run, link_latest, unlock
 
 
 @pytest.fixture

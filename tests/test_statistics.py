@@ -193,7 +193,8 @@ def test_the_bootstrap_never_warns_on_tiny_data() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         for classes in (2, 3):
-            bootstrap_intervals(list(METRICS), *rows_of_a_run(4, classes), resamples=200)
+            found = bootstrap_intervals(list(METRICS), *rows_of_a_run(4, classes), resamples=200)
+            assert set(found) == set(METRICS)
 
 
 def test_the_bootstrap_refuses_wrong_settings_and_values() -> None:

@@ -1,0 +1,35 @@
+"""What the commands of the terminal share: how lines are printed, and how a run is shown.
+
+Owns the console and the safety of what reaches it. The commands are in `cli` and `cli_runs`.
+"""
+
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+
+console = Console()
+
+
+def show_run(path: Path) -> None:
+    """Print the summary of a run, where its report lies, and how to try its model."""
+    from finetune.render import render_console
+    from finetune.run_dir import RunDir, read_report
+    from finetune.task import get_task
+
+    found = read_report(RunDir(path))
+    console.print(render_console(found))
+    say(f"report: [bold]{escape(str(RunDir(path).report_html))}[/]")
+    if RunDir(path).model.exists():
+        demo = get_task(found.task).demo
+        say(f'try:    finetune predict {escape(str(path))} "{escape(demo[0] if demo else "your text")}"')
+
+
+def say(markup: str) -> None:
+    """Print one line, however wide the terminal is."""
+    console.print(printable(markup), highlight=False, soft_wrap=True)
+
+
+def printable(text: str) -> str:
+    """Return text without control characters, which must not reach the terminal from data or file names."""
+    return "".join(letter if letter in "\n\t" or letter.isprintable() else repr(letter)[1:-1] for letter in text)
