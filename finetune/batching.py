@@ -17,7 +17,8 @@ from finetune.errors import RecipeError
 from finetune.features import EncodedRow, Features
 
 # Rows are sorted by length within blocks of this many batches: long enough for near-zero padding, short enough for chance.
-BATCHES_A_BLOCK = 50
+# Small data has at least four blocks, or each batch would meet the same rows again in every epoch.
+BATCHES_A_BLOCK, FEWEST_BLOCKS = 50, 4
 # Tokens, padding included, of one evaluation forward pass: keeps long texts within memory.
 EVALUATION_TOKENS = 16_384
 
@@ -99,16 +100,18 @@ def order_batches(
     """Return the batches of an epoch: row numbers, (size,) each but for one smaller batch at the end."""
     generator = np.random.default_rng((seed, epoch))
     order = generator.permutation(len(lengths))
-    if batching == "grouped":
-        block = size * BATCHES_A_BLOCK
-        # A stable sort of shuffled rows: rows of one length stay in random order.
-        blocks = np.split(order, range(block, len(order), block))
-        order = np.concatenate([part[np.argsort(lengths[part], kind="stable")] for part in blocks])
-    batches = np.split(order, range(size, len(order), size))
-    if batching == "grouped":
-        whole = len(order) // size
-        batches = [batches[number] for number in generator.permutation(whole)] + batches[whole:]
-    return batches
+    if batching == "padded":
+        return np.split(order, range(size, len(order), size))
+    count = len(order) // size
+    # The smaller batch at the end is drawn before sorting, so that it isn't always the longest rows.
+    whole, rest = order[: count * size], order[count * size :]
+    block = size * min(BATCHES_A_BLOCK, max(1, count // FEWEST_BLOCKS))
+    # A stable sort of shuffled rows: rows of one length stay in random order.
+    blocks = [
+        part[np.argsort(lengths[part], kind="stable")] for part in np.split(whole, range(block, len(whole), block))
+    ]
+    batches = np.concatenate(blocks).reshape(count, size)
+    return [*batches[generator.permutation(count)], *([rest] if len(rest) else [])]
 
 
 def cut_batch(batch: NDArray[np.int64], plan: BatchPlan, step: int, process: int) -> list[Slot]:
@@ -137,8 +140,8 @@ def order_for_evaluation(lengths: NDArray[np.int64], size: int) -> list[NDArray[
 class Collator:
     """Turn rows into tensors, padded on the right to the longest of them.
 
-    Right padding is exact for every architecture: absolute positions count from the first real token, and a decoder's last token
-    is found by its mask. What side the checkpoint's tokenizer would pad on plays no part.
+    Right padding is exact for every architecture: absolute positions count from the first real token, and a decoder's classifier
+    reads the last token that isn't padding. What side the checkpoint's tokenizer would pad on plays no part.
 
     Attributes:
         class_weights: weight of each class in the loss, or None for equal ones.

@@ -91,7 +91,7 @@ def build_predictions(
             split=split,
             expected=label_names[label],
             predicted=label_names[int(row_probabilities.argmax())],
-            probabilities=[round(float(value), 9) for value in row_probabilities],
+            probabilities=[float(value) for value in row_probabilities],
         )
         for row, label, row_probabilities in zip(rows, labels, probabilities, strict=True)
     ]

@@ -112,8 +112,8 @@ class FinetuneTrainer(Trainer):
         """Return the micro-batches of one optimizer step and the weight of all rows in it."""
         samples = list(islice(epoch_iterator, num_batches))
         for sample in samples:
-            self.examples_seen += len(sample["labels"])
-            self.tokens_seen += int(sample["attention_mask"].sum())
+            self.examples_seen += int((sample["weights"] > 0).sum())
+            self.tokens_seen += int((sample["attention_mask"].sum(dim=1) * (sample["weights"] > 0)).sum())
             self.padded_tokens_seen += sample["attention_mask"].numel()
         total = torch.stack([sample["weights"].sum() for sample in samples]).sum().to(device) if samples else None
         if total is not None and self.args.world_size > 1:
@@ -245,7 +245,7 @@ def train_model(
     title: str,
     resume_from: Path | None = None,
 ) -> TrainOutcome:
-    """Fit the model in place; with dev and `keep_best` or `patience` it ends with its best weights.
+    """Fit the model in place; with dev and `keep_best` or `patience` it ends with its best weights, computing in 32-bit floats.
 
     Raises:
         InvalidResultError: a loss or gradient is not finite.
@@ -276,6 +276,8 @@ def train_model(
     finally:
         bar.bar.stop()
     seconds = time.monotonic() - started
+    # accelerate leaves the model computing in the training's number format, which the saved model won't.
+    trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False)
     seen = torch.tensor(
         [trainer.examples_seen, trainer.tokens_seen, trainer.padded_tokens_seen], device=arguments.device
     )
