@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
-from finetune.errors import RecipeError
+from finetune.errors import SettingError
 from finetune.features import EncodedRow, Features
 
 # Rows are sorted by length within blocks of this many batches: long enough for near-zero padding, short enough for chance.
@@ -40,20 +40,18 @@ def plan_batch(batch_size: int, micro_batch_size: int | None, processes: int) ->
         RecipeError: it does not divide; the message shows the arithmetic.
     """
     if batch_size % processes:
-        raise RecipeError(
-            [
-                f"train.batch_size: {batch_size} examples do not divide over {processes} processes "
-                f"({batch_size} / {processes} = {batch_size / processes:g})"
-            ]
+        raise SettingError(
+            "train.batch_size",
+            f"{batch_size} examples do not divide over {processes} processes "
+            f"({batch_size} / {processes} = {batch_size / processes:g})",
         )
     share = batch_size // processes
     micro = micro_batch_size or share
     if share % micro:
-        raise RecipeError(
-            [
-                f"train.micro_batch_size: {batch_size} examples / {processes} processes = {share} a process, "
-                f"which do not divide into micro-batches of {micro} ({share} / {micro} = {share / micro:g})"
-            ]
+        raise SettingError(
+            "train.micro_batch_size",
+            f"{batch_size} examples / {processes} processes = {share} a process, "
+            f"which do not divide into micro-batches of {micro} ({share} / {micro} = {share / micro:g})",
         )
     return BatchPlan(batch_size, processes, share // micro, micro)
 

@@ -20,15 +20,18 @@ EVENT_NAMES = {"loss": "loss", "learning_rate": "learning_rate", "grad_norm": "g
 
 
 class LogBeforeKeeping(TrainerCallback):
-    """Log the loss at each step that scores or saves, so that a bad number is seen before it is kept."""
+    """Log the loss whenever the model is scored or saved, and at the end, so that a bad number is seen before it is kept."""
 
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> TrainerControl:
         """Ask for a log line where one is needed."""
-        if control.should_save or control.should_evaluate:
+        if control.should_save or control.should_evaluate or state.global_step >= state.max_steps:
             control.should_log = True
         return control
+
+    # The Trainer settles what is saved and scored by epoch only here; a second log of a step is left out by it.
+    on_epoch_end = on_step_end
 
 
 class StopAtNonFinite(TrainerCallback):
@@ -78,8 +81,7 @@ class EventLog(TrainerCallback):
         kept = []
         if state.global_step and self.path.exists():
             lines = self.path.read_text(encoding="utf-8").splitlines()
-            # A kill can leave the last line torn.
-            kept = [line for line in lines if line.endswith("}") and json.loads(line)["step"] <= state.global_step]
+            kept = [line for line in lines if _step_of(line) <= state.global_step]
         self.path.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
 
     def on_log(
@@ -91,8 +93,10 @@ class EventLog(TrainerCallback):
         **kwargs: Any,
     ) -> None:
         """Write the moment."""
-        found = {ours: logs[theirs] for theirs, ours in EVENT_NAMES.items() if theirs in (logs or {})} if logs else {}
-        scores = {name.removeprefix("eval_"): value for name, value in (logs or {}).items() if name.startswith("eval_")}
+        # A number that is not finite (a scaler's overflow, an undefined dev score) has no place in JSON.
+        numbers = {name: value if math.isfinite(value) else None for name, value in (logs or {}).items()}
+        found = {ours: numbers[theirs] for theirs, ours in EVENT_NAMES.items() if theirs in numbers}
+        scores = {name.removeprefix("eval_"): value for name, value in numbers.items() if name.startswith("eval_")}
         if not state.is_world_process_zero or not (found or scores):
             return
         event = {
@@ -104,6 +108,14 @@ class EventLog(TrainerCallback):
         }
         with self.path.open("a", encoding="utf-8") as stream:
             stream.write(json.dumps(event, allow_nan=False) + "\n")
+
+
+def _step_of(line: str) -> float:
+    """Return the step of an event; infinity for a line that a kill has torn."""
+    try:
+        return float(json.loads(line)["step"])
+    except (ValueError, KeyError, TypeError):
+        return math.inf
 
 
 class ProgressBar(TrainerCallback):

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from finetune.errors import FinetuneError, UnavailableError
+from finetune.data_checks import describe_rows
+from finetune.errors import FinetuneError, SettingError, UnavailableError
 from finetune.recipe_file import LoadedRecipe, load_recipe
 
 if TYPE_CHECKING:
@@ -52,6 +53,8 @@ def check_recipe_stages(
             yield StageResult(stage, "ok" if message else "skipped", message or "needs data and model")
         except UnavailableError as error:
             yield StageResult(stage, "unavailable", str(error), error)
+        except SettingError as error:
+            yield StageResult(stage, "failed", str(loaded.put_place(error)), error)
         except FinetuneError as error:
             yield StageResult(stage, "failed", str(error), error)
         if stage == only:
@@ -82,11 +85,7 @@ class _Checks:
 
         self.found_data = load_data(self.recipe, get_task(self.recipe.task))
         record = self.found_data.record
-        rows = ", ".join(f"{split.part} {split.rows:,}" for split in record.splits)
-        shared = sum(len(entry.rows) for entry in record.shared_with_train)
-        doubles = sum(split.duplicates for split in record.splits)
-        labels = ", ".join(record.labels)
-        return f"{record.source}: {rows} rows; labels {labels}; {doubles} duplicates; {shared} evaluation rows stand in train"
+        return "\n".join([f"{record.source}; {record.selection}", *(f"  {line}" for line in describe_rows(record))])
 
     def model(self) -> str:
         from finetune.model import count_parameters, find_checkpoint

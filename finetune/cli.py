@@ -7,18 +7,16 @@ imported inside the commands that need them, so that --help answers at once. How
 
 import json
 import os
-import shlex
-import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 from rich.markup import escape
-from rich.table import Table
 
 from finetune.errors import FinetuneError, UsageError
-from finetune.terminal import console, printable, say, show_run
+from finetune.machine import process_rank
+from finetune.terminal import console, plain_table, printable, say, show_run, typed_command
 
 app = typer.Typer(
     name="finetune",
@@ -81,11 +79,11 @@ def run(
 
         options = [*(["--out", str(out)] if out else []), *([] if resume == "no" else [f"--resume={resume}"])]
         arguments = ["run", *options, "--", recipe, *(overrides or [])]
-        raise typer.Exit(run_in_processes(processes, arguments, _command()))
+        raise typer.Exit(run_in_processes(processes, arguments, typed_command()))
     from finetune.run import run_recipe
 
-    fitted = run_recipe(loaded, out, resume=modes[resume], command=_command())
-    if os.environ.get("RANK", "0") == "0":
+    fitted = run_recipe(loaded, out, resume=modes[resume], command=typed_command())
+    if process_rank() == 0:
         show_run(fitted.path)
 
 
@@ -116,7 +114,7 @@ def show(recipe: RecipeArgument, overrides: Overrides = None) -> None:
     from finetune.recipe_file import load_recipe
     from finetune.resolved import render_origins
 
-    table = Table("key", "value", "from", box=None, pad_edge=False)
+    table = plain_table("key", "value", "from")
     for key, value, origin in render_origins(load_recipe(recipe, overrides or [])):
         table.add_row(
             escape(printable(key)),
@@ -136,7 +134,7 @@ def recipes(markdown: Annotated[bool, typer.Option("--markdown", help="Print a M
     if markdown:
         typer.echo(render_recipes_markdown(rows), nl=False)
         return
-    table = Table("recipe", "what", "checkpoint", "metric", "expected", box=None, pad_edge=False)
+    table = plain_table("recipe", "what", "checkpoint", "metric", "expected")
     for row in rows:
         table.add_row(
             f"[bold]{escape(row.name)}[/]",
@@ -176,7 +174,10 @@ def init(
     path = out or Path("recipes") / f"{data.stem}.yaml"
     if path.exists():
         raise OutputError(f"{path}: already there; nothing is overwritten, name another with --out")
-    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{path.parent}: the folder can't be created ({error.strerror})") from None
     write_text(path, render_recipe(guess, checkpoint, path.parent))
     try:
         load_recipe(path)
@@ -186,11 +187,6 @@ def init(
     for reason in guess.reasons:
         say(f"guessed: {escape(reason)}")
     say(f"written: [bold]{escape(str(path))}[/]; next: finetune check {escape(str(path))}")
-
-
-def _command() -> str:
-    """Return the command line as typed; workers are told by their launcher."""
-    return os.environ.get("FINETUNE_COMMAND") or shlex.join(["finetune", *sys.argv[1:]])
 
 
 def _show_version(wanted: bool) -> None:

@@ -14,7 +14,7 @@ from rich.table import Table
 
 from finetune.cli import app
 from finetune.errors import DataError, MissingInputError, UsageError
-from finetune.terminal import console, printable, show_run
+from finetune.terminal import console, printable, show_run, typed_command
 
 RunArgument = Annotated[Path, typer.Argument(help="The folder of a run, such as runs/cola/latest.", show_default=False)]
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -38,7 +38,7 @@ def evaluate(
 
     default = run.resolve().with_name(f"{run.resolve().name}-evaluation-{datetime.now():%Y%m%d-%H%M%S}")  # noqa: DTZ005
     path = out or default
-    evaluate_run(run, data, path)
+    evaluate_run(run, data, path, command=typed_command())
     show_run(path)
 
 
@@ -58,6 +58,8 @@ def predict(
     """
     from finetune.predict import load_run
 
+    if texts and file:
+        raise UsageError("texts are given both behind the run and in --file; one of them is expected")
     found = texts or _read_lines(file)
     # Python keeps bytes of an argument that are no text as lone surrogates.
     if any("\ud800" <= letter <= "\udfff" for text in found for letter in text):

@@ -65,15 +65,18 @@ def load_data(recipe: Recipe, task: Task) -> TaskData:
     label_set = build_label_set(recipe, task)
     splits: dict[Part, Split] = {}
     slice_columns: tuple[str, ...] = ()
+    # Slices are those of the test; where none is supplied, its rows come from another part.
+    supplier = next(part for part in ("test", "dev", "train") if part in wanted)
     for part in wanted:
-        splits[part], label_set, slice_columns = _load_part(part, located, recipe, task, label_set)
-    splits, selection = _cut(splits, recipe)
+        splits[part], label_set, found = _load_part(part, located, recipe, task, label_set)
+        if part == supplier:
+            slice_columns = found
+    _refuse_missing_slices(recipe, slice_columns, located.files[supplier][0])
+    _refuse_one_class(splits, label_set)
+    splits = _cut_test(splits, recipe)
     splits, dropped = _drop_train_rows_in_test(splits, recipe)
-    if "train" in splits and len(set(splits["train"].examples["label"])) < 2:
-        only = label_set.names[splits["train"].examples["label"][0]]
-        raise DataError(
-            f"{splits['train'].origin}: every train row is labelled '{only}', and from one class nothing can be learnt"
-        )
+    splits, selection = _cut_dev(splits, recipe)
+    _refuse_one_class(splits, label_set)
     shared = [
         SharedRows(part=part, rows=find_shared_rows(splits["train"].examples, splits[part].examples))
         for part in ("dev", "test")
@@ -159,12 +162,16 @@ def _find_columns(table: Table, layout: Layout, recipe: Recipe, task: Task) -> t
         if column is None:
             continue
         found[name] = _position(table, column, f"data.columns.{name}")
-    for column in recipe.evaluate.slices:
-        _position(table, column, "evaluate.slices")
     slices = tuple(
         dict.fromkeys(column for column in (*task.slice_columns, *recipe.evaluate.slices) if column in table.columns)
     )
     return found | {f"slice:{column}": table.columns.index(column) for column in slices}, slices
+
+
+def _refuse_missing_slices(recipe: Recipe, found: Sequence[str], path: Path) -> None:
+    missing = [column for column in recipe.evaluate.slices if column not in found]
+    if missing:
+        raise DataError(f"{place(path)}: no column '{missing[0]}' (evaluate.slices){suggest(missing[0], found)}")
 
 
 def _position(table: Table, column: str, key: str) -> int:
@@ -177,31 +184,47 @@ def _position(table: Table, column: str, key: str) -> int:
     return table.columns.index(column)
 
 
-def _cut(splits: dict[Part, Split], recipe: Recipe) -> tuple[dict[Part, Split], str]:
-    """Give every part its rows: a supplied test stays, else dev plays test, else a test is carved; dev only where needed."""
+def _refuse_one_class(splits: Mapping[Part, Split], label_set: LabelSet) -> None:
+    if "train" not in splits or len(set(splits["train"].examples["label"])) > 1:
+        return
+    only = label_set.names[splits["train"].examples["label"][0]]
+    raise DataError(
+        f"{splits['train'].origin}: every train row is labelled '{only}', and from one class nothing can be learnt"
+    )
+
+
+def _cut_test(splits: dict[Part, Split], recipe: Recipe) -> dict[Part, Split]:
+    """Give the test its rows: a supplied test stays, else dev plays test, else it is carved; then draw as many as asked for."""
     data = recipe.data
     splits = dict(splits)
     if "test" not in splits and "dev" in splits:
         splits["test"] = replace(splits.pop("dev"), part="test")
     if "test" not in splits:
         splits["train"], splits["test"] = _carve_split(splits["train"], "test", data.test_fraction, data.split_seed)
-    if data.max_test_rows is not None:
-        splits["test"] = replace(
-            splits["test"], examples=draw_rows(splits["test"].examples, data.max_test_rows, data.split_seed)
-        )
-    if "train" in splits and data.max_train_rows is not None:
-        splits["train"] = replace(
-            splits["train"], examples=draw_rows(splits["train"].examples, data.max_train_rows, data.split_seed)
-        )
+    for part, rows in (("train", data.max_train_rows), ("test", data.max_test_rows)):
+        if part in splits and rows is not None:
+            splits[part] = replace(splits[part], examples=draw_rows(splits[part].examples, rows, data.split_seed))
+    return splits
+
+
+def _cut_dev(splits: dict[Part, Split], recipe: Recipe) -> tuple[dict[Part, Split], str]:
+    """Carve dev where something needs it and none is supplied; return what plays dev, in words."""
+    data = recipe.data
     if "dev" in splits:
-        selection = f"dev: {splits['dev'].origin}, supplied"
-    elif "train" in splits and recipe.needs_dev:
-        fraction = data.dev_fraction or DEFAULT_DEV_FRACTION
-        splits["train"], splits["dev"] = _carve_split(splits["train"], "dev", fraction, data.split_seed)
-        selection = f"dev: {fraction:.0%} of train, carved with split_seed {data.split_seed}"
-    else:
-        selection = "nothing was selected, so no rows play dev"
-    return {part: splits[part] for part in PARTS if part in splits}, selection
+        return splits, f"dev: {splits['dev'].origin}, supplied"
+    if "train" not in splits or not recipe.needs_dev:
+        return splits, "nothing was selected, so no rows play dev"
+    fraction = DEFAULT_DEV_FRACTION if data.dev_fraction is None else data.dev_fraction
+    whole = splits["train"]
+    _, dev = _carve_split(whole, "dev", fraction, data.split_seed)
+    # A text that is reported on may be trained on, as published numbers do, but must not select.
+    in_test = set(find_shared_rows(splits["test"].examples, dev.examples))
+    chosen = set(dev.examples["row"]) - in_test
+    is_dev = [row in chosen for row in whole.examples["row"]]
+    train = replace(whole, examples=whole.examples.select([n for n, is_in in enumerate(is_dev) if not is_in]))
+    dev = replace(dev, examples=whole.examples.select([n for n, is_in in enumerate(is_dev) if is_in]))
+    selection = f"dev: {fraction:.0%} of train, carved with split_seed {data.split_seed}"
+    return {"train": train, "dev": dev, "test": splits["test"]}, selection
 
 
 def _carve_split(split: Split, part: Part, fraction: float, seed: int) -> tuple[Split, Split]:

@@ -9,8 +9,10 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from finetune.records import SplitRecord
+from finetune.records import DataRecord, SplitRecord
 from finetune.task import Part
+
+LABELS_SHOWN = 6
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -21,7 +23,7 @@ def normalise(text: str) -> str:
     return " ".join(text.casefold().split())
 
 
-def _keys(examples: "Dataset") -> list[int]:
+def text_keys(examples: "Dataset") -> list[int]:
     """Return a 64-bit hash of the normalised text, or pair of texts, of each row."""
     texts = [normalise(text) for text in examples["text"]]
     if "text_pair" in examples.column_names:
@@ -35,7 +37,7 @@ def build_split_record(part: Part, examples: "Dataset", origin: str, label_names
     """Return the checks and the fingerprint of one split."""
     labels = list(examples["label"])
     by_key: dict[int, set[int]] = {}
-    for key, label in zip(_keys(examples), labels, strict=True):
+    for key, label in zip(text_keys(examples), labels, strict=True):
         by_key.setdefault(key, set()).add(label)
     counts = Counter(labels)
     return SplitRecord(
@@ -64,5 +66,20 @@ def fingerprint(examples: "Dataset", label_names: Sequence[str]) -> str:
 
 def find_shared_rows(train: "Dataset", examples: "Dataset") -> list[str]:
     """Return the row ids of `examples` whose text stands in `train`."""
-    seen = set(_keys(train))
-    return [row for row, key in zip(examples["row"], _keys(examples), strict=True) if key in seen]
+    seen = set(text_keys(train))
+    return [row for row, key in zip(examples["row"], text_keys(examples), strict=True) if key in seen]
+
+
+def describe_rows(record: DataRecord) -> list[str]:
+    """Return a line for each split, and one on rows shared with train: what the checks found, for the terminal."""
+    lines = []
+    for split in record.splits:
+        balance = ", ".join(f"{name} {count:,}" for name, count in list(split.labels.items())[:LABELS_SHOWN])
+        more = ", ..." if len(split.labels) > LABELS_SHOWN else ""
+        truncated = "" if split.truncated is None else f"; {split.truncated:,} truncated"
+        lines.append(
+            f"{split.part}: {split.rows:,} rows ({balance}{more}); {split.duplicates:,} duplicates, "
+            f"{split.contradictions:,} texts with several labels, {split.empty:,} empty{truncated}"
+        )
+    lines += [f"{len(shared.rows):,} {shared.part} rows stand in train too" for shared in record.shared_with_train]
+    return lines

@@ -3,7 +3,6 @@
     FinetuneError            70  a fault of this program
     ├── UsageError            2  wrong use of the command line
     ├── InvalidResultError    3  the run went through but its result is invalid (loss not finite)
-    ├── QualityGateError      4  the run went through and missed a stated quality
     ├── DataError            65  a data file, checkpoint or run folder holds something wrong
     ├── MissingInputError    66  a named file or folder is not there
     ├── UnavailableError     69  something needed can't be had here (hub, device, package)
@@ -13,12 +12,17 @@
     ├── StoppedError        130  the user pressed Ctrl-C
     ├── PermissionDeniedError 77 a file may not be read or written
     └── RecipeError          78  the recipe is wrong; holds every problem of the file at once
+        └── SettingError     78  one value of it, found wrong by data, checkpoint or machine
 
 The codes follow sysexits(3) where it has a name for the cause. This module prints nothing.
 """
 
+import errno
+import re
 from collections.abc import Sequence
 from difflib import get_close_matches
+
+_DISK_ERRORS = frozenset({errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EIO, errno.EROFS})
 
 
 class FinetuneError(Exception):
@@ -37,12 +41,6 @@ class InvalidResultError(FinetuneError):
     """The result of a run is invalid: a loss, gradient or probability is not finite."""
 
     exit_code = 3
-
-
-class QualityGateError(FinetuneError):
-    """A run missed the quality that was asked of it."""
-
-    exit_code = 4
 
 
 class DataError(FinetuneError):
@@ -107,8 +105,46 @@ class RecipeError(FinetuneError):
         super().__init__("\n".join(self.problems))
 
 
+class SettingError(RecipeError):
+    """One value of a recipe is wrong, which only data, checkpoint or machine could tell.
+
+    Attributes:
+        key: the key path of the value, such as train.batch_size; whoever has the recipe's file puts its place before it.
+    """
+
+    def __init__(self, key: str, message: str) -> None:
+        self.key = key
+        super().__init__([f"{key}: {message}"])
+
+
 def suggest(wrong: str, names: Sequence[str]) -> str:
     """Return `; did you mean 'name'?` for the nearest of `names`, or an empty string when none is near."""
     by_lower = {name.lower(): name for name in names}
     near = get_close_matches(wrong.lower().strip(), by_lower, n=1, cutoff=0.6)
     return f"; did you mean '{by_lower[near[0]]}'?" if near else ""
+
+
+def as_finetune_error(error: BaseException) -> FinetuneError:
+    """Return what any exception means to a user: its cause in our words, with the exit code of the table above."""
+    if isinstance(error, FinetuneError):
+        return error
+    if isinstance(error, KeyboardInterrupt):
+        return StoppedError("stopped by Ctrl-C; the same command with --resume goes on from the last checkpoint")
+    text = str(error).splitlines()[0] if str(error) else ""
+    if isinstance(error, MemoryError) or "OutOfMemory" in type(error).__name__ or "can't allocate memory" in str(error):
+        return ResourceError(
+            "out of memory: lower train.micro_batch_size (accumulation keeps the batch) or data.max_length"
+        )
+    if _disk_error_number(error) in _DISK_ERRORS:
+        return StorageError(f"writing failed: {text}; what was written before is kept")
+    if isinstance(error, PermissionError):
+        return PermissionDeniedError(f"{error.filename}: no permission ({error.strerror})")
+    return FinetuneError(f"a fault of this program: {type(error).__name__}: {text}")
+
+
+def _disk_error_number(error: BaseException) -> int | None:
+    """Return the system's number of an error; safetensors, written in Rust, only tells it in words."""
+    if isinstance(error, OSError) and error.errno is not None:
+        return error.errno
+    found = re.search(r"\(os error (\d+)\)", str(error))
+    return int(found[1]) if found else None

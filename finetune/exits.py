@@ -15,7 +15,8 @@ import typer
 from typer.exceptions import TyperException
 
 from finetune.cli_runs import app
-from finetune.errors import FinetuneError, PermissionDeniedError, ResourceError, StoppedError, UsageError
+from finetune.errors import FinetuneError, StoppedError, StorageError, UsageError, as_finetune_error
+from finetune.machine import process_rank
 from finetune.terminal import printable
 
 
@@ -40,8 +41,7 @@ def main() -> NoReturn:
     except FinetuneError as error:
         _fail(error, str(error), error.exit_code)
     except KeyboardInterrupt as error:
-        stop = StoppedError("stopped by Ctrl-C; finetune run RECIPE --resume continues a run")
-        _fail(error, str(stop), stop.exit_code)
+        _fail(error, str(as_finetune_error(error)), StoppedError.exit_code)
     except BrokenPipeError:
         # The reader of our output has gone (`| head`); nothing is wrong.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -106,28 +106,19 @@ def _fail_unexpected(error: Exception) -> NoReturn:
             _leave(UsageError.exit_code)
         place = context.command_path if context else "finetune"
         _fail(error, f"{message.rstrip('.')} ({place} --help says what there is)", UsageError.exit_code)
-    if isinstance(error, MemoryError) or "OutOfMemory" in type(error).__name__ or "can't allocate memory" in str(error):
-        _fail(
-            error,
-            "out of memory: lower train.micro_batch_size (accumulation keeps the batch) or data.max_length",
-            ResourceError.exit_code,
-        )
-    from finetune.run_dir import find_storage_error
-
-    first = str(error).splitlines()[0] if str(error) else ""
-    if (storage_error := find_storage_error(error)) is not None:
+    told = as_finetune_error(error)
+    if isinstance(told, StorageError):
         _drop_output()
-        _fail(error, str(storage_error), storage_error.exit_code)
-    if isinstance(error, PermissionError):
-        _fail(error, f"{error.filename}: no permission ({error.strerror})", PermissionDeniedError.exit_code)
-    log = Path("finetune-debug.log")
+    if type(told) is not FinetuneError:
+        _fail(error, str(told), told.exit_code)
     place = "run again with --debug for the details"
     # Of several processes the first one alone writes.
-    if os.environ.get("RANK", "0") == "0":
+    if process_rank() == 0:
         with suppress(OSError):
+            log = Path("finetune-debug.log")
             log.write_text("".join(traceback.format_exception(error)), encoding="utf-8")
             place = f"the details are in {log}"
-    _fail(error, f"a fault of this program: {type(error).__name__}: {first}; {place}", 70)
+    _fail(error, f"{told}; {place}", told.exit_code)
 
 
 def _drop_output() -> None:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from finetune.data import texts_of
-from finetune.errors import RecipeError
+from finetune.errors import SettingError
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -24,12 +24,10 @@ class EncodedRow:
     """One row of features.
 
     Attributes:
-        number: its place among the rows of the split.
         input_ids, token_type_ids: (tokens,).
         label: class id.
     """
 
-    number: int
     input_ids: NDArray[np.int32]
     token_type_ids: NDArray[np.int32] | None
     label: int
@@ -66,7 +64,7 @@ class Features:
         """Return one row."""
         cut = slice(self.starts[number], self.starts[number + 1])
         types = None if self.token_type_ids is None else self.token_type_ids[cut]
-        return EncodedRow(number, self.input_ids[cut], types, int(self.labels[number]))
+        return EncodedRow(self.input_ids[cut], types, int(self.labels[number]))
 
 
 def encode_features(examples: "Dataset", tokenizer: "PreTrainedTokenizerBase", max_length: int) -> Features:
@@ -78,8 +76,8 @@ def encode_features(examples: "Dataset", tokenizer: "PreTrainedTokenizerBase", m
     texts = texts_of(examples)
     special = tokenizer.num_special_tokens_to_add(pair="text_pair" in examples.column_names)
     if max_length <= special:
-        raise RecipeError(
-            [f"data.max_length: found {max_length}, of which {special} special tokens leave no room for text"]
+        raise SettingError(
+            "data.max_length", f"found {max_length}, of which {special} special tokens leave no room for text"
         )
     uses_types = "token_type_ids" in tokenizer.model_input_names
     ids: list[NDArray[np.int32]] = []
@@ -141,5 +139,5 @@ def choose_max_length(stated: int | None, config: "PretrainedConfig", tokenizer:
         positions -= (config.pad_token_id or 0) + 1
     allowed = min(positions, tokenizer.model_max_length)
     if stated is not None and stated > allowed:
-        raise RecipeError([f"data.max_length: found {stated}, this checkpoint takes 2 to {allowed} tokens"])
+        raise SettingError("data.max_length", f"found {stated}, this checkpoint takes 2 to {allowed} tokens")
     return stated or allowed

@@ -14,11 +14,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from finetune.batching import BatchPlan, plan_batch
-from finetune.errors import RecipeError, StorageError
+from finetune.errors import SettingError, StorageError
 from finetune.features import choose_max_length, encode_features
 from finetune.loss import balanced_class_weights
 from finetune.machine import Precision, choose_precision, choose_threads
-from finetune.model import Checkpoint, LoadedModel, find_checkpoint, load_classifier, load_config, load_tokenizer
+from finetune.model import (
+    Checkpoint,
+    LoadedModel,
+    find_checkpoint,
+    load_classifier,
+    load_config,
+    load_tokenizer,
+    place_on_device,
+)
 from finetune.predict import build_predictions, predict_logits, probabilities_of
 from finetune.processes import Processes
 from finetune.records import DataRecord, HistoryPoint, Measurement
@@ -32,7 +40,7 @@ if TYPE_CHECKING:
 
     from finetune.data import TaskData
     from finetune.features import Features
-    from finetune.recipe import Recipe
+    from finetune.recipe import Recipe, TrainSettings
     from finetune.recipe_file import LoadedRecipe
     from finetune.task import Part, Task
 
@@ -74,9 +82,10 @@ def prepare_job(loaded: "LoadedRecipe", task: "Task", data: "TaskData", processe
     tokenizer = load_tokenizer(checkpoint)
     limit = choose_max_length(loaded.recipe.data.max_length, load_config(checkpoint), tokenizer)
     features = {part: encode_features(split.examples, tokenizer, limit) for part, split in data.splits.items()}
-    record = _add_token_counts(data.record, features)
-    shared = [row for entry in record.shared_with_train if entry.part == "test" for row in entry.rows]
-    slices = find_slices(task, data.splits["test"], data.slice_columns, shared)
+    record = add_token_counts(data.record, features)
+    slices = find_slices(task, data.splits["test"], data.slice_columns, list_shared_test_rows(record))
+    if train is not None:
+        _refuse_unscored_best(train, len(features["train"]))
     return SeedJob(
         loaded.name,
         loaded.recipe,
@@ -93,9 +102,27 @@ def prepare_job(loaded: "LoadedRecipe", task: "Task", data: "TaskData", processe
     )
 
 
-def _add_token_counts(record: DataRecord, features: "Mapping[Part, Features]") -> DataRecord:
+def _refuse_unscored_best(train: "TrainSettings", rows: int) -> None:
+    steps = train.max_steps or -(-rows // train.batch_size) * train.epochs
+    if train.selects_on_dev and train.evaluate_every != "epoch" and train.evaluate_every > steps:
+        raise SettingError(
+            "train.evaluate_every",
+            f"found {train.evaluate_every}, but the run has {steps} steps: dev would never be scored, and no weights be the best",
+        )
+
+
+def list_shared_test_rows(record: DataRecord) -> list[str]:
+    """Return the test rows that stand in train too."""
+    return [row for entry in record.shared_with_train if entry.part == "test" for row in entry.rows]
+
+
+def add_token_counts(record: DataRecord, features: "Mapping[Part, Features]") -> DataRecord:
+    """Return the record with what tokenisation found of the splits that were encoded."""
     splits = []
     for split in record.splits:
+        if split.part not in features:
+            splits.append(split)
+            continue
         lengths = features[split.part].lengths
         found = {
             "truncated": features[split.part].truncated,
@@ -141,8 +168,9 @@ def _train_and_predict(
         run_dir.path.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(choose_threads(recipe.train.threads if recipe.train else None, processes.count))
     set_seed(seed)
-    loaded = load_classifier(job.checkpoint, job.data.label_names, is_fresh_head=recipe.train is not None)
+    loaded = load_classifier(job.checkpoint, job.data.label_names, may_draw_head=recipe.train is not None)
     outcome = TrainOutcome(0.0, 0, 0, 0, None, None)
+    resume_from = find_checkpoint_to_resume(run_dir) if resume else None
     if job.plan is not None:
         outcome = train_model(
             loaded,
@@ -156,10 +184,10 @@ def _train_and_predict(
             metric=job.task.primary_metric,
             class_weights=job.class_weights,
             title=f"{job.name}, seed {seed}",
-            resume_from=find_checkpoint_to_resume(run_dir) if resume else None,
+            resume_from=resume_from,
         )
-    elif torch.accelerator.is_available():
-        loaded.model.to(torch.accelerator.current_accelerator())
+    else:
+        place_on_device(loaded.model)
     logits = predict_logits(
         loaded.model,
         job.features["test"],
@@ -178,7 +206,7 @@ def _train_and_predict(
         dev_score=outcome.dev_score,
         precision=job.precision,
         parameters=loaded.model.num_parameters(),
-        notes=list(loaded.notes),
+        notes=[*loaded.notes, *_note_resume(resume_from)],
     )
     if processes.is_first:
         test = job.data.splits["test"]
@@ -232,10 +260,9 @@ def class_weights_of(recipe: "Recipe", data: "TaskData") -> tuple[float, ...] | 
         counts = np.bincount(data.splits["train"].examples["label"], minlength=len(data.label_names))
         return balanced_class_weights([int(count) for count in counts])
     if len(stated) != len(data.label_names):
-        raise RecipeError(
-            [
-                f"train.class_weights: {len(stated)} weights, but {len(data.label_names)} labels: {', '.join(data.label_names)}"
-            ]
+        raise SettingError(
+            "train.class_weights",
+            f"{len(stated)} weights, but {len(data.label_names)} labels: {', '.join(data.label_names)}",
         )
     return tuple(float(weight) for weight in stated)
 
@@ -245,8 +272,21 @@ def find_checkpoint_to_resume(run_dir: RunDir) -> Path | None:
 
     The Trainer writes trainer_state.json last.
     """
-    whole = [path for path in run_dir.checkpoints.glob("checkpoint-*") if (path / "trainer_state.json").is_file()]
+    whole = [path for path in run_dir.checkpoints.glob("checkpoint-*") if _is_whole(path / "trainer_state.json")]
     return max(whole, key=lambda path: int(path.name.partition("-")[2]), default=None)
+
+
+def _note_resume(resume_from: Path | None) -> list[str]:
+    if resume_from is None:
+        return []
+    return [f"resumed from {resume_from.name}: seconds and speed of training are those of the last session"]
+
+
+def _is_whole(state: Path) -> bool:
+    try:
+        return "global_step" in json.loads(state.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
 
 
 def _read_history(run_dir: RunDir, seed: int, primary_metric: str) -> list[HistoryPoint]:

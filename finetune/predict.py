@@ -119,17 +119,20 @@ class FittedRun:
     @cached_property
     def loaded(self) -> "LoadedModel":
         """The run's model, read on first use."""
-        from finetune.model import find_checkpoint, label_names_of, load_classifier, load_config
-        from finetune.recipe import ModelSettings
+        from finetune.model import label_names_of, load_classifier, load_config, open_checkpoint, place_on_device
 
         folder = RunDir(self.path).model
         if not folder.is_dir():
             raise MissingInputError(f"{self.path}: no {folder.name}/ in this run")
-        checkpoint = find_checkpoint(ModelSettings(checkpoint=str(folder.absolute())))
-        return load_classifier(checkpoint, label_names_of(load_config(checkpoint)), is_fresh_head=False)
+        checkpoint = open_checkpoint(folder, str(self.path))
+        loaded = load_classifier(checkpoint, label_names_of(load_config(checkpoint)), may_draw_head=False)
+        place_on_device(loaded.model)
+        return loaded
 
     def predict(self, texts: Sequence[str | tuple[str, str]], batch_size: int = 64) -> list[Answer]:
         """Return an answer for each text, or pair of texts, in the order given."""
+        if isinstance(texts, str):
+            raise DataError("a list of texts is expected; for one text write [text]")
         if not texts:
             return []
         from datasets import Dataset

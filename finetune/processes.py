@@ -3,8 +3,6 @@
 Owns the contact with accelerate's process group outside training. A run of one process starts no group.
 """
 
-from collections.abc import Generator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -65,16 +63,3 @@ def join_processes() -> Processes:
             ]
         )
     return Processes(process_rank(), asked)
-
-
-@contextmanager
-def leave_group_at_end() -> Generator[None]:
-    """Close the process group, so that torch doesn't complain of a leak at exit."""
-    try:
-        yield
-    finally:
-        if processes_asked_for() > 1:
-            import torch.distributed as distributed
-
-            if distributed.is_initialized():
-                distributed.destroy_process_group()

@@ -4,6 +4,7 @@ Owns the schema and what can be judged from one recipe alone. Reading YAML, `ext
 `recipe_file`; whether data and checkpoint exist is for `data` and `model` to say. Imports no torch.
 """
 
+import re
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
@@ -14,8 +15,10 @@ Share = Annotated[float, Field(ge=0.0, lt=1.0, allow_inf_nan=False, strict=True)
 Every = Annotated[int, Field(ge=1, strict=True)] | Literal["epoch"]
 # Upper bounds on a learning rate and the like catch a slip of the exponent, not a bold choice.
 LearningRate = Annotated[float, Field(gt=0.0, le=1.0, allow_inf_nan=False, strict=True)]
-# A hub name or a folder: no address that would be fetched from elsewhere.
-CheckpointName = Annotated[str, Field(min_length=1, max_length=500, pattern=r"^[^\s:]+$|^package:[A-Za-z0-9_]+$")]
+# No address that would be fetched from elsewhere; folders are told apart by how they begin.
+HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
+PACKAGE_NAME = re.compile(r"package:[A-Za-z0-9_]+")
+FOLDER_STARTS = (".", "/", "~", "runs/")
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
@@ -37,7 +40,7 @@ class Settings(BaseModel):
 class ModelSettings(Settings):
     """Which pretrained checkpoint a run starts from."""
 
-    checkpoint: CheckpointName
+    checkpoint: Annotated[str, Field(min_length=1)]
     """Hub id (owner/name), folder (./path), earlier run (runs/x), or package:module for weights an installed package carries."""
     revision: str | None = None
     """Commit, tag or branch of a hub checkpoint; a full commit makes the run reproducible."""
@@ -52,7 +55,17 @@ class ModelSettings(Settings):
     @property
     def is_local(self) -> bool:
         """Say whether the checkpoint is named as a folder on this machine."""
-        return self.checkpoint.startswith((".", "/", "~", "runs/"))
+        return self.checkpoint.startswith(FOLDER_STARTS)
+
+    @field_validator("checkpoint")
+    @classmethod
+    def _is_a_name_or_a_folder(cls, checkpoint: str) -> str:
+        is_folder = checkpoint.startswith(FOLDER_STARTS)
+        if not (is_folder or PACKAGE_NAME.fullmatch(checkpoint) or HUB_NAME.fullmatch(checkpoint)):
+            raise ValueError(
+                "allowed is a hub id such as google-bert/bert-base-uncased, a folder (./path), or package:module"
+            )
+        return checkpoint
 
     @model_validator(mode="after")
     def _refuse_revision_of_local_files(self) -> "ModelSettings":
@@ -94,11 +107,11 @@ class DataSettings(Settings):
     """A file, a folder holding train.*, dev.*, test.*, or {train, dev, test}; relative to the recipe that states it."""
     columns: Columns = Columns()
     """Which column is text, text_pair, label, id, group."""
-    header: bool = True
-    """False where the first line is data; columns are then numbers."""
+    header: bool | None = None
+    """False where the first line is data; columns are then numbers. Absent: as the task's own files are, else true."""
     delimiter: Annotated[str, Field(min_length=1, max_length=1)] | None = None
     """Cell separator of a CSV file, where it is not the comma."""
-    labels: list[str] | dict[str, str] | None = None
+    labels: Annotated[list[str], Field(min_length=2)] | dict[str, str] | None = None
     """Label names in the order of their ids, or {text in the file: name}; absent: found in the data and sorted."""
     max_length: Annotated[int, Field(ge=2, strict=True)] | None = None
     """Longest input in tokens, special tokens included; absent: what the checkpoint allows."""
@@ -106,9 +119,9 @@ class DataSettings(Settings):
     """Train on this many rows, drawn by split_seed."""
     max_test_rows: Positive | None = None
     """Report on this many rows, drawn by split_seed."""
-    dev_fraction: Share | None = None
+    dev_fraction: Annotated[float, Field(gt=0.0, lt=1.0, strict=True)] | None = None
     """Share of train carved into dev; absent: 0.1 where something selects, else no dev."""
-    test_fraction: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.1
+    test_fraction: Annotated[float, Field(gt=0.0, lt=1.0, strict=True)] = 0.1
     """Share of the rows carved into test where no test is supplied."""
     split_seed: Count = 0
     """Seed of every carving and drawing of rows, the same for all seeds of a run."""
@@ -133,7 +146,7 @@ class TrainSettings(Settings):
     """How the learning rate falls after warm-up."""
     warmup_ratio: Share = 0.1
     """Share of all steps in which the learning rate rises."""
-    weight_decay: Annotated[float, Field(ge=0.0, le=1.0)] = 0.01
+    weight_decay: Annotated[float, Field(ge=0.0, le=1.0, strict=True)] = 0.01
     """Decoupled weight decay (none on biases and layer norms)."""
     max_grad_norm: Annotated[float, Field(ge=0.0, allow_inf_nan=False, strict=True)] = 1.0
     """Clip the gradient's norm here; 0: no clipping."""
@@ -147,7 +160,9 @@ class TrainSettings(Settings):
     """Keep the weights that scored best on dev instead of the last ones; checkpoints are then written when dev is scored."""
     patience: Positive | None = None
     """Stop after this many dev scores without a gain; implies keep_best."""
-    class_weights: Literal["balanced"] | list[Annotated[float, Field(gt=0.0)]] | None = None
+    class_weights: (
+        Literal["balanced"] | list[Annotated[float, Field(gt=0.0, allow_inf_nan=False, strict=True)]] | None
+    ) = None
     """Weight of each class in the loss, in the order of label ids; balanced: inverse to its frequency."""
     label_smoothing: Share = 0.0
     """Share of the target spread evenly over the classes."""
@@ -186,9 +201,9 @@ class EvaluateSettings(Settings):
 class Band(Settings):
     """A published or measured range that the score of a recipe is held against."""
 
-    low: float
+    low: Annotated[float, Field(allow_inf_nan=False, strict=True)]
     """Lowest value that counts as reproduced."""
-    high: float
+    high: Annotated[float, Field(allow_inf_nan=False, strict=True)]
     """Highest value that counts as reproduced."""
     source: str
     """Where the band comes from."""
@@ -246,7 +261,7 @@ class Recipe(Settings):
     @property
     def needs_dev(self) -> bool:
         """Say whether a dev split has to exist for this recipe."""
-        return bool(self.data.dev_fraction) or (self.train is not None and self.train.selects_on_dev)
+        return self.data.dev_fraction is not None or (self.train is not None and self.train.selects_on_dev)
 
 
 def build_json_schema() -> dict[str, Any]:

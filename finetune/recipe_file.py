@@ -12,9 +12,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from finetune.errors import MissingInputError, RecipeError, suggest
-from finetune.recipe import Recipe
-from finetune.recipe_problems import list_semantic_problems, list_task_problems, list_validation_problems
+from finetune.errors import MissingInputError, RecipeError, SettingError, suggest
+from finetune.recipe import FOLDER_STARTS, Recipe
+from finetune.recipe_problems import list_name_problems, list_semantic_problems, list_validation_problems
 from finetune.yaml_nodes import KeyPath, parse_yaml, read_yaml_text
 
 COMMAND_LINE = "command line"
@@ -41,6 +41,12 @@ class LoadedRecipe:
     recipe: Recipe
     origins: Mapping[KeyPath, Origin] = field(default_factory=dict)
     path: Path | None = None
+
+    def put_place(self, error: SettingError) -> RecipeError:
+        """Return an error on one value with the place where the value, or the section it stands in, was stated."""
+        keys = tuple(error.key.split("."))
+        stated = [self.origins[keys[:length]] for length in range(len(keys), 0, -1) if keys[:length] in self.origins]
+        return RecipeError([f"{stated[0]}: {problem}" for problem in error.problems]) if stated else error
 
 
 def load_recipe(name_or_path: str | Path, overrides: Sequence[str] = ()) -> LoadedRecipe:
@@ -80,7 +86,9 @@ def check_recipe(
         recipe = Recipe.model_validate(dict(values))
     except ValidationError as error:
         found += list_validation_problems(error, values, place)
-    found += list_semantic_problems(recipe, place) if recipe is not None else list_task_problems(values, place)
+    found += list_name_problems(values, place)
+    if recipe is not None and not found:
+        found += list_semantic_problems(recipe, place)
     if found or recipe is None:
         raise RecipeError(sorted(found, key=_line_of))
     return recipe
@@ -151,8 +159,12 @@ def _load_extended(path: Path, chain: list[Path], problems: list[str]) -> tuple[
     place = origins.pop(("extends",))
     if not isinstance(parent, str):
         raise RecipeError([f"{place}: extends: found {parent!r}, the path of another recipe is expected"])
+    beside = path.parent / parent
+    # A shipped recipe can be extended by its name from anywhere.
+    if not beside.exists() and Path(parent).stem in list_recipes() and "/" not in parent:
+        beside = list_recipes()[Path(parent).stem]
     try:
-        base, base_origins = _load_extended(path.parent / parent, [*chain, path.resolve()], problems)
+        base, base_origins = _load_extended(beside, [*chain, path.resolve()], problems)
     except MissingInputError:
         known = [other.name for other in path.parent.glob("*.yaml")]
         raise RecipeError([f"{place}: extends: no recipe file '{parent}' beside it{suggest(parent, known)}"]) from None
@@ -170,9 +182,11 @@ def _merge(
     """Merge `over` into `base`: mappings deeply, lists and scalars replaced, null resets to the default."""
     for key, value in over.items():
         here = (*path, key)
-        if isinstance(value, dict) and (key not in base or isinstance(base[key], dict)):
+        if isinstance(value, dict):
             base_origins[here] = origins[here]
-            _merge(base.setdefault(key, {}), base_origins, value, origins, here)
+            if not isinstance(base.get(key), dict):
+                base[key] = {}
+            _merge(base[key], base_origins, value, origins, here)
             continue
         for known in [known for known in base_origins if known[: len(here)] == here]:
             del base_origins[known]
@@ -198,6 +212,10 @@ def _apply_overrides(
         except RecipeError as error:
             problems.extend(error.problems)
             continue
+        if not text.strip():
+            problems.append(f"{COMMAND_LINE}: {dotted}: no value; null resets it to the default")
+            continue
+        problems.extend(placed.problems)
         nested: Any = placed.values
         for key in reversed(keys):
             nested = {key: nested}
@@ -207,7 +225,7 @@ def _apply_overrides(
 
 
 def _resolve_paths(values: dict[str, Any], origins: Mapping[KeyPath, Origin]) -> None:
-    """Make the paths of a recipe relative to the working directory instead of to the file that states them."""
+    """Make the paths of a recipe absolute, so that the resolved recipe means the same from anywhere."""
     for path in (
         ("data", "path"),
         ("data", "path", "train"),
@@ -220,9 +238,10 @@ def _resolve_paths(values: dict[str, Any], origins: Mapping[KeyPath, Origin]) ->
         for section in sections:
             holder = holder.get(section, {}) if isinstance(holder, dict) else {}
         stated = holder.get(key) if isinstance(holder, dict) else None
-        if not isinstance(stated, str) or stated.startswith(("/", "~", "package:")) or path not in origins:
+        if not isinstance(stated, str) or path not in origins:
             continue
-        if key == "checkpoint" and not stated.startswith("."):
+        if key == "checkpoint" and not stated.startswith(FOLDER_STARTS):
             continue
-        folder = origins[path].folder
-        holder[key] = stated if folder == Path() else str((folder / stated).absolute())
+        # An earlier run is named from where the command is given, everything else from the file that states it.
+        folder = Path() if stated.startswith("runs/") and key == "checkpoint" else origins[path].folder
+        holder[key] = str((folder / Path(stated).expanduser()).absolute())

@@ -14,13 +14,14 @@ from pydantic import BaseModel, ValidationError
 
 from finetune.errors import RecipeError, suggest
 from finetune.metrics import get_metric
-from finetune.recipe import Columns, Recipe, SplitPaths
+from finetune.recipe import Band, Recipe, SplitPaths
 from finetune.task import get_task
 from finetune.yaml_nodes import KeyPath
 
 Place = Callable[[KeyPath], str]
 
-# TrainingArguments fields that a recipe key already decides, with that key.
+NO_EFFECT = "it has no effect on this trainer's own batches and scores"
+# TrainingArguments fields that can't be set freely: the recipe key or option that decides them, or why not.
 OWNED_FIELDS = {
     "output_dir": "--out",
     "num_train_epochs": "train.epochs",
@@ -57,37 +58,62 @@ OWNED_FIELDS = {
     "seed": "seeds",
     "data_seed": "seeds",
     "resume_from_checkpoint": "--resume",
-    "logging_nan_inf_filter": "nothing: a value that is not finite always stops the run",
-    "remove_unused_columns": "nothing: features hold what is needed",
+    "logging_nan_inf_filter": "a value that is not finite always stops the run",
+    "remove_unused_columns": NO_EFFECT,
     "auto_find_batch_size": "train.micro_batch_size",
-    "hub_token": "nothing: secrets do not belong in recipes (set HF_TOKEN)",
-    "push_to_hub": "nothing: runs stay on this machine",
-    "use_cpu": "the machine (CUDA_VISIBLE_DEVICES= hides GPUs)",
-    "disable_tqdm": "the terminal",
+    "hub_token": "secrets do not belong in recipes (set HF_TOKEN)",
+    "push_to_hub": "runs stay on this machine",
+    "use_cpu": "the machine decides (CUDA_VISIBLE_DEVICES= hides GPUs)",
+    "disable_tqdm": "the terminal decides",
+    "restore_callback_states_from_checkpoint": "train.patience",
+    "ignore_data_skip": "--resume",
+    "save_only_model": "--resume",
+    "eval_on_start": "train.evaluate_every",
+    **dict.fromkeys(
+        (
+            "dataloader_drop_last",
+            "dataloader_persistent_workers",
+            "dataloader_prefetch_factor",
+            "dataloader_in_order",
+            "eval_accumulation_steps",
+            "prediction_loss_only",
+            "eval_do_concat_batches",
+            "batch_eval_metrics",
+            "include_for_metrics",
+            "label_names",
+            "length_column_name",
+            "average_tokens_across_devices",
+        ),
+        NO_EFFECT,
+    ),
 }
 
 
 def list_validation_problems(error: ValidationError, values: Mapping[str, Any], place: Place) -> list[str]:
     """Return one line for each wrong value in `values`; alternatives of one value share a line."""
-    by_path: dict[KeyPath, list[str]] = {}
+    found: dict[KeyPath, tuple[str, list[str]]] = {}
     for details in error.errors():
-        full = tuple(str(part) for part in details["loc"])
-        # Where a value may be of several types, pydantic appends a name of each to the path.
-        path = full if details["type"] in ("missing", "extra_forbidden") else _existing_prefix(values, full)
-        message = _describe(details, path, values)
-        if message not in by_path.setdefault(path, []):
-            by_path[path].append(message)
+        path = _path_of(details, values)
+        opening, allowed = _describe(details, path)
+        alternatives = found.setdefault(path, (opening, []))[1]
+        if allowed and allowed not in alternatives:
+            alternatives.append(allowed)
     problems = []
-    for path, messages in by_path.items():
-        found, allowed = (
-            messages[0].split("allowed is ", 1)
-            if len(messages) > 1 and "allowed is " in messages[0]
-            else (messages[0], "")
-        )
-        others = [message.split("allowed is ", 1)[-1] for message in messages[1:]]
-        line = f"{found}allowed is {' or '.join([allowed, *others])}" if allowed else "; or ".join(messages)
+    for path, (opening, alternatives) in found.items():
+        # Where a value may be of several types, what is wrong inside it says more than that it isn't of the others.
+        if any(other[: len(path)] == path and len(other) > len(path) for other in found):
+            continue
+        line = opening + (f", allowed is {' or '.join(alternatives)}" if alternatives else "")
         problems.append(f"{place(path)}: {'.'.join(path) or 'recipe'}: {line}")
     return problems
+
+
+def _path_of(details: Any, values: Mapping[str, Any]) -> KeyPath:
+    """Return the keys that lead to a wrong value, without the names of types that pydantic puts between them."""
+    full = tuple(str(part) for part in details["loc"])
+    if details["type"] in ("missing", "extra_forbidden"):
+        return (*_existing_prefix(values, full[:-1]), full[-1])
+    return _existing_prefix(values, full)
 
 
 def _existing_prefix(values: Any, path: KeyPath) -> KeyPath:
@@ -101,21 +127,17 @@ def _existing_prefix(values: Any, path: KeyPath) -> KeyPath:
     return path
 
 
-def _describe(details: Any, path: KeyPath, values: Mapping[str, Any]) -> str:
+def _describe(details: Any, path: KeyPath) -> tuple[str, str]:
+    """Return what was found, and what is allowed, empty where the first part says it all."""
     kind, message = details["type"], details["msg"]
     if kind == "missing":
-        return "missing, and a recipe can't do without it"
+        return "missing, and a recipe can't do without it", ""
     if kind == "extra_forbidden":
-        return _describe_unknown_key(path)
-    found = details["input"]
-    shown = _show(found)
+        return _describe_unknown_key(path), ""
+    shown = _show(details["input"])
     if kind == "value_error":
-        return f"found {shown}: {message.removeprefix('Value error, ')}"
-    if path == ("model", "checkpoint") and kind == "string_pattern_mismatch":
-        return f"found {shown}, allowed is a hub id such as google-bert/bert-base-uncased, a folder, or package:module"
-    if kind == "model_type":
-        return f"found {shown}, allowed is a mapping of keys"
-    return f"found {shown}, allowed is {_allowed(message)}"
+        return f"found {shown}: {message.removeprefix('Value error, ')}", ""
+    return f"found {shown}", "a mapping of keys" if kind == "model_type" else _allowed(message)
 
 
 def _show(found: Any) -> str:
@@ -151,7 +173,7 @@ def _sections() -> dict[KeyPath, tuple[str, ...]]:
 def _describe_unknown_key(path: KeyPath) -> str:
     *parents, key = path
     sections = _sections()
-    siblings = sections.get(tuple(parents), tuple(Columns.model_fields))
+    siblings = tuple(Band.model_fields) if parents[:1] == ["expect"] else sections[tuple(parents)]
     near = suggest(key, siblings)
     homes = [
         ".".join((*section, key)) for section, keys in sections.items() if key in keys and section != tuple(parents)
@@ -162,50 +184,45 @@ def _describe_unknown_key(path: KeyPath) -> str:
     return f"unknown key{near}" if near else f"unknown key, allowed are {', '.join(siblings)}"
 
 
-def list_semantic_problems(recipe: Recipe, place: Place) -> list[str]:
-    """Return what a recipe of the right shape still says wrongly: task, metrics, labels, fields of `train.extra`."""
-    problems = list_task_problems({"task": recipe.task}, place)
-    if problems:
-        return problems
-    task = get_task(recipe.task)
-    for name in recipe.expect:
+def list_name_problems(values: Mapping[str, Any], place: Place) -> list[str]:
+    """Return which names are wrong: task, metrics, fields of `train.extra`; they can be looked up whatever else is wrong."""
+    problems = []
+    task = None
+    if isinstance(values.get("task"), str):
+        try:
+            task = get_task(values["task"])
+        except RecipeError as error:
+            problems += [f"{place(('task',))}: {problem}" for problem in error.problems]
+    expect = values.get("expect")
+    for name in expect if isinstance(expect, Mapping) else {}:
         try:
             get_metric(name)
         except RecipeError as error:
             problems += [f"{place(('expect', name))}: expect.{name}: {problem}" for problem in error.problems]
             continue
-        if name not in task.metrics:
+        if task is not None and name not in task.metrics:
             problems.append(
                 f"{place(('expect', name))}: expect.{name}: task {task.name} is not scored by it, "
                 f"its metrics are {', '.join(task.metrics)}"
             )
-    if task.source is None and recipe.data.path is None:
-        problems.append(f"{place(('data',))}: data.path: missing; task {task.name} has no data of its own")
-    if (
-        task.source is None
-        and recipe.data.path is not None
-        and (recipe.data.columns.text is None or recipe.data.columns.label is None)
-    ):
+    train = values.get("train")
+    extra = train.get("extra") if isinstance(train, Mapping) else None
+    return problems + _list_extra_problems(extra if isinstance(extra, Mapping) else {}, place)
+
+
+def list_semantic_problems(recipe: Recipe, place: Place) -> list[str]:
+    """Return what a recipe of the right shape and names still says wrongly of its data."""
+    problems = []
+    data, has_own_data = recipe.data, get_task(recipe.task).source is not None
+    if not has_own_data and data.path is None:
+        problems.append(f"{place(('data',))}: data.path: missing; task {recipe.task} has no data of its own")
+    if not has_own_data and data.path is not None and (data.columns.text is None or data.columns.label is None):
         problems.append(
-            f"{place(('data', 'columns'))}: data.columns: text and label have to be named for task {task.name}"
+            f"{place(('data', 'columns'))}: data.columns: text and label have to be named for task {recipe.task}"
         )
-    if isinstance(recipe.data.labels, list) and len(set(recipe.data.labels)) != len(recipe.data.labels):
-        problems.append(f"{place(('data', 'labels'))}: data.labels: a label stands twice in {recipe.data.labels}")
-    if recipe.train is not None and recipe.train.extra:
-        problems += _list_extra_problems(recipe.train.extra, place)
+    if isinstance(data.labels, list) and len(set(data.labels)) != len(data.labels):
+        problems.append(f"{place(('data', 'labels'))}: data.labels: a label stands twice in {data.labels}")
     return problems
-
-
-def list_task_problems(values: Mapping[str, Any], place: Place) -> list[str]:
-    """Return what is wrong with the task's name, which can be said of a recipe of any shape."""
-    name = values.get("task")
-    if not isinstance(name, str):
-        return []
-    try:
-        get_task(name)
-    except RecipeError as error:
-        return [f"{place(('task',))}: {problem}" for problem in error.problems]
-    return []
 
 
 def _list_extra_problems(extra: Mapping[str, Any], place: Place) -> list[str]:
@@ -213,13 +230,18 @@ def _list_extra_problems(extra: Mapping[str, Any], place: Place) -> list[str]:
     for name in extra:
         path = ("train", "extra", name)
         if name in OWNED_FIELDS:
-            problems.append(f"{place(path)}: train.extra.{name}: the recipe owns this field, use {OWNED_FIELDS[name]}")
+            problems.append(f"{place(path)}: train.extra.{name}: not to be set here: {_why_owned(name)}")
         elif name not in list_training_argument_names():
             near = suggest(name, list_training_argument_names())
             problems.append(
                 f"{place(path)}: train.extra.{name}: transformers.TrainingArguments has no such field{near}"
             )
     return problems
+
+
+def _why_owned(name: str) -> str:
+    owner = OWNED_FIELDS[name]
+    return owner if " " in owner else f"use {owner}"
 
 
 @cache

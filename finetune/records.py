@@ -195,6 +195,8 @@ class Report(Record):
     title: str
     primary_metric: str
     seeds: list[SeedRecord]
+    collapse: str
+    """That the model predicts one class only, to be shown before anything else; empty where it doesn't."""
     warnings: list[str]
     data: DataRecord
     scores: list[Score]
@@ -204,8 +206,9 @@ class Report(Record):
     confusion: Confusion | None
     mistakes: list[Mistake]
     history: list[HistoryPoint]
-    saved_model: str
-    """Which seed's weights `model/` holds, and why."""
+    saved_seed: int
+    """Which seed's weights `model/` holds."""
+    saved_because: str
     recipe: dict[str, Any]
     provenance: Provenance
 

@@ -15,7 +15,6 @@ from finetune import report_facts as facts
 from finetune import report_tables as tables
 from finetune.pictures import draw_confusion, draw_learning_curve, follow_page
 from finetune.records import Report
-from finetune.report import COLLAPSED
 from finetune.resolved import render_yaml
 from finetune.run_dir import RunDir, write_text
 from finetune.strips import build_forest, draw_strips
@@ -105,7 +104,8 @@ def render_console(report: Report) -> "RenderableType":
 
     # rich reads no markup in Text, and `plain` leaves no control character for the terminal to obey.
     parts: list[RenderableType] = [
-        Panel(Text(warning), style="bold red", box=box.HEAVY) for warning in _find_alarms(report)
+        Panel(Text(warning), style="bold red", box=box.HEAVY)
+        for warning in ([plain(report.collapse)] if report.collapse else [])
     ]
     headline, shown = build_headline(report), tables.build_score_table(report)
     parts += [
@@ -114,25 +114,20 @@ def render_console(report: Report) -> "RenderableType":
         Text(headline.sentence),
     ]
     parts += [Text(headline.ensemble)] if headline.ensemble else []
-    parts += [Text.assemble(("! ", "bold yellow"), warning) for warning in _find_warnings(report)]
+    parts += [Text.assemble(("! ", "bold yellow"), plain(warning)) for warning in report.warnings]
     scores = ConsoleTable(box=box.SIMPLE, pad_edge=False, caption=Text(shown.note, style="dim"), caption_justify="left")
     # Baselines other than of the primary metric would not fit a terminal; the files have them.
     kept = [0, *range(1, 3 if report.seed_summaries else 2), len(shown.columns) - 1]
     for column in kept:
         scores.add_column(
-            Text(shown.columns[column]), justify="right" if shown.align[column] == "r" else "left", no_wrap=column > 0
+            Text(shown.columns[column]),
+            justify="right" if shown.align[column] == "r" else "left",
+            no_wrap=column == kept[-1],
+            min_width=12 if column == 0 else None,
         )
     for row in shown.rows:
         scores.add_row(*(Text(row.cells[column]) for column in kept))
     return Group(*parts, scores)
-
-
-def _find_alarms(report: Report) -> list[str]:
-    return [plain(warning) for warning in report.warnings if warning.startswith(COLLAPSED)]
-
-
-def _find_warnings(report: Report) -> list[str]:
-    return [plain(warning) for warning in report.warnings if not warning.startswith(COLLAPSED)]
 
 
 def _build_view(report: Report) -> dict[str, Any]:
@@ -142,8 +137,8 @@ def _build_view(report: Report) -> dict[str, Any]:
         "title": plain(report.title),
         "task": plain(report.task),
         "started": plain(report.provenance.started),
-        "alarms": _find_alarms(report),
-        "warnings": _find_warnings(report),
+        "alarms": [plain(report.collapse)] if report.collapse else [],
+        "warnings": [plain(warning) for warning in report.warnings],
         "headline": build_headline(report),
         "scores": tables.build_score_table(report),
         "slices": tables.build_slice_table(report),

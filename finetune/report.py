@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from finetune.metrics import get_metric, predicted_labels
+from finetune.metrics import predicted_labels
 from finetune.recipe import Band
 from finetune.records import (
     BandVerdict,
@@ -28,8 +28,6 @@ from finetune.statistics import summary
 
 MISTAKES_SHOWN = 20
 ENSEMBLE = "ensemble of seeds"
-COLLAPSED = "COLLAPSED"
-"""How the gravest warning begins; whoever shows warnings puts it above everything."""
 SHORTEST_TEST = 100
 MUCH_TRUNCATED = 0.01
 
@@ -139,7 +137,9 @@ def judge_bands(
         over_seeds = next(
             (entry.mean for entry in summaries if entry.name == metric and entry.slice == band.slice), None
         )
-        value = over_seeds if over_seeds is not None else measured.value if measured else None
+        # Of several seeds the mean is judged, and it is undefined where one of them is.
+        is_ensemble = measured is not None and measured.predictor == ENSEMBLE
+        value = over_seeds if is_ensemble else measured.value if measured else None
         verdict, reason = "not comparable", ""
         if measured is None or value is None:
             reason = "the score is undefined here"
@@ -163,52 +163,21 @@ def judge_bands(
     return found
 
 
-def list_warnings(
-    data: DataRecord,
-    seeds: Sequence[SeedRecord],
-    scores: Sequence[Score],
-    baselines: Sequence[Score],
-    primary_metric: str,
-) -> list[str]:
-    """Return what a reader must know before believing the headline, gravest first."""
-    return [
-        *_warn_of_collapse(seeds),
-        *_warn_of_baselines(scores, baselines, primary_metric),
-        *_warn_of_data(data, scores, primary_metric),
-    ]
-
-
-def _warn_of_collapse(seeds: Sequence[SeedRecord]) -> list[str]:
+def describe_collapse(seeds: Sequence[SeedRecord]) -> str:
+    """Return the gravest thing to say of a run, that it predicts one class only; empty where it doesn't."""
     collapsed = [seed for seed in seeds if seed.collapsed_to is not None]
     if not collapsed:
-        return []
+        return ""
     if len(seeds) == 1:
-        return [
-            f"{COLLAPSED}: the model gives every test row the label '{collapsed[0].collapsed_to}'; "
+        return (
+            f"COLLAPSED: the model gives every test row the label '{collapsed[0].collapsed_to}'; "
             "it has learnt nothing that tells rows apart."
-        ]
+        )
     named = ", ".join(f"seed {seed.seed} (always '{seed.collapsed_to}')" for seed in collapsed)
-    return [
-        f"{COLLAPSED}: {len(collapsed)} of {len(seeds)} seeds predict one class only: {named}. They are part of every mean below."
-    ]
-
-
-def _warn_of_baselines(scores: Sequence[Score], baselines: Sequence[Score], primary_metric: str) -> list[str]:
-    measured = pick(scores, primary_metric)
-    rivals = [baseline for baseline in baselines if baseline.name == primary_metric and baseline.value is not None]
-    if measured is None or measured.value is None or measured.low is None or measured.high is None or not rivals:
-        return []
-    sign = 1 if measured.higher_is_better else -1
-    best = max(rivals, key=lambda rival: sign * (rival.value or 0.0))
-    assert best.value is not None
-    worst_end = measured.low if measured.higher_is_better else measured.high
-    if sign * worst_end > sign * best.value:
-        return []
-    word = "not better" if sign * measured.value <= sign * best.value else "not clearly better"
-    return [
-        f"{_whose(measured)} is {word} than the baseline '{best.predictor}': {get_metric(primary_metric).title} "
-        f"{measured.value:.3f} (interval {measured.low:.3f} to {measured.high:.3f}) against {best.value:.3f}."
-    ]
+    return (
+        f"COLLAPSED: {len(collapsed)} of {len(seeds)} seeds predict one class only: {named}. "
+        "They are part of every mean below."
+    )
 
 
 def _whose(score: Score) -> str:
@@ -216,7 +185,8 @@ def _whose(score: Score) -> str:
     return "The score" if score.predictor == "model" else f"The score of the {score.predictor}"
 
 
-def _warn_of_data(data: DataRecord, scores: Sequence[Score], primary_metric: str) -> list[str]:
+def list_data_warnings(data: DataRecord, scores: Sequence[Score], primary_metric: str) -> list[str]:
+    """Return what a reader must know of the rows before believing a score, gravest first."""
     found = []
     for shared in data.shared_with_train:
         without = pick(scores, primary_metric, NOT_IN_TRAIN)

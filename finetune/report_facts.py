@@ -128,5 +128,5 @@ def list_provenance(report: Report) -> list[tuple[str, str]]:
         ("checkpoint SHA-256", plain(made.checkpoint_sha256)),
         ("code", plain(made.git)),
         ("versions", ", ".join(f"{plain(name)} {plain(version)}" for name, version in made.versions.items())),
-        ("saved model", plain(report.saved_model)),
+        ("saved model", plain(f"seed {report.saved_seed}, {report.saved_because}")),
     ]

@@ -3,6 +3,8 @@
 Owns the order of things. Each step is done by the module that bears its name.
 """
 
+import os
+import shlex
 import shutil
 import sys
 from collections.abc import Sequence
@@ -11,8 +13,9 @@ from pathlib import Path
 from typing import Literal
 
 from finetune.data import load_data
-from finetune.errors import DataError, FinetuneError, MissingInputError
+from finetune.errors import DataError, FinetuneError, MissingInputError, SettingError, StoppedError, as_finetune_error
 from finetune.fit import SeedJob, fit_seed, prepare_job
+from finetune.metrics import get_metric
 from finetune.predict import FittedRun, build_predictions
 from finetune.processes import join_processes
 from finetune.provenance import Clock, build_provenance, start_clock
@@ -22,14 +25,20 @@ from finetune.report import build_seed_record
 from finetune.resolved import refuse_changed_recipe, write_resolved_recipe
 from finetune.run_dir import (
     RunDir,
-    find_storage_error,
     read_data_record,
     read_status,
     write_predictions,
     write_record,
     write_status,
 )
-from finetune.run_folder import create_run_dir, default_run_path, find_unfinished_run, link_latest, unlock
+from finetune.run_folder import (
+    create_run_dir,
+    default_run_path,
+    find_unfinished_run,
+    link_latest,
+    refuse_used_folder,
+    unlock,
+)
 from finetune.run_report import (
     assemble_report,
     average_probabilities,
@@ -56,10 +65,13 @@ def run_recipe(
     run_dir = RunDir(path)
     if is_resumed and (status := read_status(run_dir)) is not None and status.state == "complete":
         return FittedRun(path)
-    if processes.is_first and path.is_dir() and any(path.iterdir()) and not is_resumed:
-        create_run_dir(path, resume=False)
+    if processes.is_first and not is_resumed:
+        refuse_used_folder(path)
     task = get_task(loaded.recipe.task)
-    job = prepare_job(loaded, task, load_data(loaded.recipe, task), processes)
+    try:
+        job = prepare_job(loaded, task, load_data(loaded.recipe, task), processes)
+    except SettingError as error:
+        raise loaded.put_place(error) from None
     if is_resumed:
         _refuse_changed_data(run_dir, job.record)
     if processes.is_first:
@@ -67,7 +79,7 @@ def run_recipe(
         write_status(run_dir, "running", "training")
     processes.wait()
     try:
-        _run_in(run_dir, job, clock, command or " ".join(sys.argv), is_resumed=is_resumed)
+        _run_in(run_dir, job, clock, command or shlex.join(sys.argv), is_resumed=is_resumed)
     except BaseException as error:
         if processes.is_first:
             _record_failure(run_dir, error)
@@ -95,13 +107,11 @@ def _choose_path(loaded: LoadedRecipe, out: str | Path | None, resume: Resume) -
 
 
 def _record_failure(run_dir: RunDir, error: BaseException) -> None:
-    error = (find_storage_error(error) if isinstance(error, Exception) else None) or error
-    is_stopped = isinstance(error, KeyboardInterrupt)
-    code = error.exit_code if isinstance(error, FinetuneError) else 130 if is_stopped else 70
-    message = str(error).splitlines()[0] if str(error) else type(error).__name__
+    told = as_finetune_error(error)
+    state = "stopped" if isinstance(told, StoppedError) else "failed"
     # The disk that failed the run may fail its status too; the first error is the one to show.
     with suppress(FinetuneError):
-        write_status(run_dir, "stopped" if is_stopped else "failed", message, code)
+        write_status(run_dir, state, str(told).splitlines()[0], told.exit_code)
     unlock(run_dir)
 
 
@@ -117,9 +127,10 @@ def _run_in(run_dir: RunDir, job: SeedJob, clock: Clock, command: str, *, is_res
     if not processes.is_first:
         return
     seeds = [build_seed_record(result, task.primary_metric, data.label_names) for result in results]
-    saved_model = _keep_model(run_dir, seeds, task.primary_metric)
+    saved_seed, reason = _choose_seed(seeds, task.primary_metric)
     labels = job.features["test"].labels
     if not is_single:
+        _keep_model(run_dir, saved_seed)
         rows = list(data.splits["test"].examples["row"])
         averaged = average_probabilities(results)
         write_predictions(
@@ -137,7 +148,7 @@ def _run_in(run_dir: RunDir, job: SeedJob, clock: Clock, command: str, *, is_res
         sha256=job.checkpoint.sha256,
     )
     report = assemble_report(
-        job.name, recipe, task, data, job.record, results, seeds, scores, baselines, saved_model, provenance
+        job.name, recipe, task, data, job.record, results, seeds, scores, baselines, (saved_seed, reason), provenance
     )
     write_report(report, run_dir)
 
@@ -153,18 +164,24 @@ def _refuse_changed_data(run_dir: RunDir, now: DataRecord) -> None:
         )
 
 
-def _keep_model(run_dir: RunDir, seeds: Sequence[SeedRecord], primary_metric: str) -> str:
-    """Put one seed's model at the top of a run of several seeds; return which, and why."""
+def _choose_seed(seeds: Sequence[SeedRecord], primary_metric: str) -> tuple[int, str]:
+    """Return which seed's model a run keeps, and why."""
     if len(seeds) == 1:
-        return f"seed {seeds[0].seed}, the only one"
-    on_dev = [seed for seed in seeds if seed.dev_score is not None]
-    chosen = max(on_dev, key=lambda seed: seed.dev_score or 0.0) if on_dev else seeds[0]
-    if not run_dir.model.exists():
-        # The same files under a second name: no space taken, and the folder stays whole when it is moved.
-        shutil.copytree(run_dir.seed(chosen.seed).model, run_dir.model, copy_function=_link_or_copy)
-    if on_dev:
-        return f"seed {chosen.seed}, the best of {len(seeds)} by {primary_metric} on dev"
-    return f"seed {chosen.seed}, the first: without dev rows nothing may choose among seeds"
+        return seeds[0].seed, "the only one"
+    on_dev = {seed.dev_score: seed.seed for seed in reversed(seeds) if seed.dev_score is not None}
+    if not on_dev:
+        return seeds[0].seed, "the first: without dev rows nothing may choose among seeds"
+    best = max(on_dev) if get_metric(primary_metric).higher_is_better else min(on_dev)
+    return on_dev[best], f"the best of {len(seeds)} by {primary_metric} on dev"
+
+
+def _keep_model(run_dir: RunDir, seed: int) -> None:
+    """Put one seed's model at the top of a run of several seeds, whole or not at all."""
+    beside = run_dir.model.with_name(f".{run_dir.model.name}.{os.getpid()}")
+    # The same files under a second name: no space taken, and the folder stays whole when it is moved.
+    shutil.copytree(run_dir.seed(seed).model, beside, copy_function=_link_or_copy)
+    shutil.rmtree(run_dir.model, ignore_errors=True)
+    beside.rename(run_dir.model)
 
 
 def _link_or_copy(source: str, target: str) -> None:

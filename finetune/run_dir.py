@@ -4,10 +4,8 @@ Owns the names, and reading and writing the records whole. The life of the folde
 their writers.
 """
 
-import errno
 import json
 import os
-import re
 import shutil
 import socket
 from collections.abc import Iterable, Iterator
@@ -29,7 +27,6 @@ from finetune.machine import is_gone
 from finetune.records import DataRecord, Measurement, Prediction, Report, Status
 
 R = TypeVar("R", bound=BaseModel)
-_DISK_ERRORS = frozenset({errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EIO, errno.EROFS})
 
 
 @dataclass(frozen=True)
@@ -105,16 +102,6 @@ class RunDir:
     def seed(self, seed: int) -> "RunDir":
         """The sub-folder of one seed."""
         return RunDir(self.path / f"seed-{seed}")
-
-
-def find_storage_error(error: Exception) -> StorageError | None:
-    """Return what a library's error says of the disk, or None; safetensors, written in Rust, only tells it in words."""
-    number = error.errno if isinstance(error, OSError) else None
-    if number is None and (found := re.search(r"\(os error (\d+)\)", str(error))):
-        number = int(found[1])
-    if number not in _DISK_ERRORS:
-        return None
-    return StorageError(f"writing failed: {str(error).splitlines()[0]}; what was written before is kept")
 
 
 def write_text(path: Path, text: str) -> None:

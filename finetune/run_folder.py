@@ -48,19 +48,32 @@ def find_unfinished_run(recipe_name: str) -> Path | None:
     return None
 
 
-def create_run_dir(path: Path, *, resume: bool) -> RunDir:
-    """Create the folder of a run, or open it to resume.
+def refuse_used_folder(path: Path) -> None:
+    """Refuse a run folder that holds something.
 
     Raises:
-        OutputError: it holds something and `resume` is False, is in use by another process, or can't be created.
+        OutputError: it does, or it is no folder.
     """
     try:
         if path.exists() and not path.is_dir():
             raise OutputError(f"{path}: a file stands where the run folder should be")
-        if path.is_dir() and any(path.iterdir()) and not resume:
+        if path.is_dir() and any(path.iterdir()):
             raise OutputError(
                 f"{path}: the folder isn't empty; choose another with --out, or continue the run with --resume"
             )
+    except OSError as error:
+        raise OutputError(f"{path}: the run folder can't be looked into ({error.strerror})") from None
+
+
+def create_run_dir(path: Path, *, resume: bool) -> RunDir:
+    """Create the folder of a run, or open it to resume, and lock it.
+
+    Raises:
+        OutputError: it holds something and `resume` is False, is in use by another process, or can't be created.
+    """
+    if not resume:
+        refuse_used_folder(path)
+    try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"{path}: the run folder can't be created ({error.strerror})") from None
@@ -95,6 +108,8 @@ def unlock(run_dir: RunDir) -> None:
         if _was_refused(run_dir):
             for path in (run_dir.status, run_dir.recipe, run_dir.data, run_dir.lock):
                 path.unlink(missing_ok=True)
+            for folder in run_dir.path.glob("seed-*"):
+                folder.rmdir()
             # Stays where anything else lies in it.
             run_dir.path.rmdir()
     run_dir.lock.unlink(missing_ok=True)

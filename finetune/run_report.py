@@ -17,9 +17,10 @@ from finetune.report import (
     ENSEMBLE,
     SeedResult,
     build_confusion,
+    describe_collapse,
     find_mistakes,
     judge_bands,
-    list_warnings,
+    list_data_warnings,
     predictor_name,
     summarise_seeds,
 )
@@ -76,7 +77,7 @@ def assemble_report(
     seeds: Sequence[SeedRecord],
     scores: Sequence[Score],
     baselines: Sequence[Score],
-    saved_model: str,
+    saved: tuple[int, str],
     provenance: Provenance,
 ) -> Report:
     """Return the report of a run, or of a fitted run on other rows."""
@@ -90,7 +91,8 @@ def assemble_report(
         title=task.title,
         primary_metric=task.primary_metric,
         seeds=list(seeds),
-        warnings=list_warnings(record, seeds, scores, baselines, task.primary_metric),
+        collapse=describe_collapse(seeds),
+        warnings=list_data_warnings(record, scores, task.primary_metric),
         data=record,
         scores=list(scores),
         seed_summaries=summaries,
@@ -99,7 +101,8 @@ def assemble_report(
         confusion=build_confusion(labels, averaged, data.label_names),
         mistakes=find_mistakes(name_rows(test), texts_of(test), labels, averaged, data.label_names),
         history=[point for result in results for point in result.history],
-        saved_model=saved_model,
+        saved_seed=saved[0],
+        saved_because=saved[1],
         recipe=recipe.model_dump(mode="json"),
         provenance=provenance,
     )

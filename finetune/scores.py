@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from finetune.metrics import get_metric, score
+from finetune.metrics import MetricValue, get_metric, score
 from finetune.records import Score
 from finetune.statistics import bootstrap_intervals
 from finetune.task import Task
@@ -39,7 +39,7 @@ def find_slices(
             slices[f"{column}: {value}"] = np.flatnonzero(values == value)
     if shared_rows:
         slices[NOT_IN_TRAIN] = np.flatnonzero(~np.isin(np.array(rows, dtype=object).astype(str), list(shared_rows)))
-    return {name: positions for name, positions in slices.items() if len(positions) >= SMALLEST_SLICE}
+    return slices
 
 
 def score_slices(
@@ -65,12 +65,15 @@ def score_rows(
     predictor: str,
     slice_name: str = "all",
 ) -> list[Score]:
-    """Return every metric on the given rows with its percentile-bootstrap interval."""
+    """Return every metric on the given rows with its percentile-bootstrap interval; undefined on a slice of few rows."""
+    is_small = slice_name not in ("all", NOT_IN_TRAIN) and len(expected) < SMALLEST_SLICE
     usable = [name for name in metrics if name not in ("f1", "precision", "recall") or probabilities.shape[1] == 2]
     intervals = bootstrap_intervals(usable, expected, probabilities, resamples=resamples)
     found = []
     for name in usable:
         measured, interval = score(name, expected, probabilities), intervals[name]
+        if is_small:
+            measured = MetricValue(None, f"fewer than {SMALLEST_SLICE} rows")
         is_defined = measured.value is not None
         found.append(
             Score(

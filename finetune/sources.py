@@ -6,15 +6,16 @@ revision, and respects HF_HUB_OFFLINE.
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 from finetune.errors import (
     DataError,
     MissingInputError,
     PermissionDeniedError,
-    RecipeError,
+    SettingError,
     UnavailableError,
     suggest,
 )
@@ -43,36 +44,46 @@ def locate_data(recipe: Recipe, task: Task) -> LocatedData:
         MissingInputError: a path of the recipe doesn't exist.
         UnavailableError: neither `$FINETUNE_DATA` nor the hub has them.
     """
+    source = task.source
     if recipe.data.path is not None:
         return LocatedData(
-            _files_of_path(recipe), build_layout(recipe, task), "the recipe's data.path", "the user's own"
+            _files_of_path(recipe),
+            build_layout(recipe, source.layout if source else None),
+            "the recipe's data.path",
+            "the user's own",
         )
-    source = task.source
     if source is None:
-        raise RecipeError([f"data.path: missing; task {task.name} has no data of its own"])
+        raise SettingError("data.path", f"missing; task {task.name} has no data of its own")
     if source.embedded:
         folder = Path(str(files("finetune"))) / "assets" / source.folder
         return LocatedData(
-            _files_below(folder, source), build_layout(recipe, task), "embedded in finetune", source.licence
+            _files_below(folder, source), build_layout(recipe, source.layout), "embedded in finetune", source.licence
         )
     root = os.environ.get("FINETUNE_DATA")
     if root:
         found = _files_below(Path(root) / source.folder, source)
         if all(path.exists() for paths in found.values() for path in paths):
-            return LocatedData(found, build_layout(recipe, task), f"$FINETUNE_DATA/{source.folder}", source.licence)
+            return LocatedData(
+                found, build_layout(recipe, source.layout), f"$FINETUNE_DATA/{source.folder}", source.licence
+            )
     return _locate_on_hub(recipe, task, source)
 
 
-def build_layout(recipe: Recipe, task: Task) -> Layout:
-    """Return which column plays which part, the recipe's choice before the task's."""
-    columns, base = recipe.data.columns, task.source.layout if task.source else None
-    named = {field.name: getattr(columns, field.name) for field in fields(Layout) if hasattr(columns, field.name)}
-    stated = {part: str(column) for part, column in named.items() if column is not None}
-    if base is not None and not stated:
-        return replace(base, delimiter=recipe.data.delimiter or base.delimiter)
-    if "text" not in stated or "label" not in stated:
-        raise RecipeError(["data.columns: text and label have to be named"])
-    return Layout(**stated, header=recipe.data.header, delimiter=recipe.data.delimiter)
+def build_layout(recipe: Recipe, base: Layout | None) -> Layout:
+    """Return which column plays which part: all as the recipe states them, or all as the task's own files have them.
+
+    Raises:
+        RecipeError: text or label is named by neither.
+    """
+    named = recipe.data.columns.model_dump(exclude_none=True)
+    stated: dict[str, Any] = {part: str(column) for part, column in named.items()}
+    if base is None or stated:
+        if not {"text", "label"} <= set(stated):
+            raise SettingError("data.columns", "text and label have to be named")
+        base = Layout(**stated)
+    if recipe.data.header is not None:
+        base = replace(base, header=recipe.data.header)
+    return replace(base, delimiter=recipe.data.delimiter or base.delimiter)
 
 
 def _files_of_path(recipe: Recipe) -> dict[Part, tuple[Path, ...]]:
@@ -80,9 +91,9 @@ def _files_of_path(recipe: Recipe) -> dict[Part, tuple[Path, ...]]:
     if isinstance(stated, SplitPaths):
         found = {part: _existing(getattr(stated, part)) for part in PARTS if getattr(stated, part) is not None}
         if is_trained and "train" not in found:
-            raise RecipeError(["data.path.train: missing; the recipe trains (train: null would only measure)"])
+            raise SettingError("data.path.train", "missing; the recipe trains (train: null would only measure)")
         if not is_trained and not found.keys() & {"dev", "test"}:
-            raise RecipeError(["data.path.test: missing; the recipe only measures (train: null)"])
+            raise SettingError("data.path.test", "missing; the recipe only measures (train: null)")
     else:
         assert stated is not None
         path = _existing(stated)
@@ -90,8 +101,8 @@ def _files_of_path(recipe: Recipe) -> dict[Part, tuple[Path, ...]]:
             return {"train" if is_trained else "test": (path,)}
         found = _files_of_folder(path, is_trained=is_trained)
     if len({path.resolve() for path in found.values()}) < len(found):
-        raise RecipeError(
-            ["data.path: the same file plays two parts, so the model would be tested on what it has seen"]
+        raise SettingError(
+            "data.path", "the same file plays two parts, so the model would be tested on what it has seen"
         )
     return {part: (path,) for part, path in found.items()}
 
@@ -145,5 +156,5 @@ def _locate_on_hub(recipe: Recipe, task: Task, source: Source) -> LocatedData:
     found: dict[Part, tuple[Path, ...]] = {
         part: tuple(folder / name for name in names) for part, names in source.hub_files.items()
     }
-    layout = source.hub_layout or build_layout(recipe, task)
+    layout = build_layout(recipe, source.hub_layout)
     return LocatedData(found, layout, f"hub: {source.hub_id} at {source.hub_revision[:8]}", source.licence)

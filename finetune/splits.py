@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from finetune.data_checks import normalise
+from finetune.data_checks import text_keys
 from finetune.errors import DataError
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ def carve(examples: "Dataset", fraction: float, seed: int) -> tuple["Dataset", "
         DataError: too few rows or groups to leave something on both sides.
     """
     labels = np.asarray(examples["label"])
-    names = examples["group"] if "group" in examples.column_names else [normalise(text) for text in examples["text"]]
+    names = list(examples["group"]) if "group" in examples.column_names else text_keys(examples)
     numbers = {name: number for number, name in enumerate(sorted(set(names)))}
     groups = np.array([numbers[name] for name in names])
     sizes = np.bincount(groups)

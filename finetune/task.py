@@ -14,7 +14,6 @@ from typing import Literal
 from finetune.errors import RecipeError, suggest
 
 Part = Literal["train", "dev", "test"]
-Objective = Literal["classification"]
 
 
 @dataclass(frozen=True)
@@ -66,7 +65,6 @@ class Task:
 
     name: str
     title: str
-    objective: Objective
     metrics: tuple[str, ...]
     primary_metric: str
     source: Source | None = None

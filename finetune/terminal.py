@@ -3,26 +3,35 @@
 Owns the console and the safety of what reaches it. The commands are in `cli` and `cli_runs`.
 """
 
+import os
+import shlex
+import sys
 from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
+from rich.table import Table
 
 console = Console()
 
 
 def show_run(path: Path) -> None:
     """Print the summary of a run, where its report lies, and how to try its model."""
+    from finetune.data_checks import describe_rows
     from finetune.render import render_console
     from finetune.run_dir import RunDir, read_report
     from finetune.task import get_task
 
     found = read_report(RunDir(path))
     console.print(render_console(found))
+    for line in describe_rows(found.data):
+        say(f"data:   {escape(line)}")
     say(f"report: [bold]{escape(str(RunDir(path).report_html))}[/]")
     if RunDir(path).model.exists():
         demo = get_task(found.task).demo
-        say(f'try:    finetune predict {escape(str(path))} "{escape(demo[0] if demo else "your text")}"')
+        is_pair = found.recipe["data"]["columns"]["text_pair"] is not None
+        text = "$'first text\\tsecond text'" if is_pair else f'"{demo[0] if demo else "your text"}"'
+        say(f"try:    finetune predict {escape(str(path))} {escape(text)}")
 
 
 def say(markup: str) -> None:
@@ -33,3 +42,16 @@ def say(markup: str) -> None:
 def printable(text: str) -> str:
     """Return text without control characters, which must not reach the terminal from data or file names."""
     return "".join(letter if letter in "\n\t" or letter.isprintable() else repr(letter)[1:-1] for letter in text)
+
+
+def typed_command() -> str:
+    """Return the command line as typed; workers are told by their launcher."""
+    return os.environ.get("FINETUNE_COMMAND") or shlex.join(["finetune", *sys.argv[1:]])
+
+
+def plain_table(*names: str) -> Table:
+    """Return a table that cuts no cell short, however narrow the terminal is."""
+    table = Table(box=None, pad_edge=False)
+    for name in names:
+        table.add_column(name, overflow="fold")
+    return table

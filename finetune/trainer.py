@@ -10,6 +10,7 @@ schedule, checkpoints, trackers, resume) is the Trainer's own. Overridden, their
     _save                  without training_args.bin, a pickle
 """
 
+import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -152,7 +153,8 @@ class FinetuneTrainer(Trainer):
         )
         value = score(self.metric, self.dev_features.labels, probabilities_of(logits)).value
         # An undefined dev score (one label only) can never be the best.
-        metrics = {f"{metric_key_prefix}_{self.metric}": get_metric(self.metric).low if value is None else value}
+        worst = -math.inf if get_metric(self.metric).higher_is_better else math.inf
+        metrics = {f"{metric_key_prefix}_{self.metric}": worst if value is None else value}
         self.log(metrics)
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
@@ -210,6 +212,8 @@ def build_arguments(
         "full_determinism": settings.deterministic,
         "seed": seed,
         "logging_nan_inf_filter": False,
+        # Patience goes on counting after a resume.
+        "restore_callback_states_from_checkpoint": settings.patience is not None,
         "remove_unused_columns": False,
         "disable_tqdm": True,
     }
@@ -260,10 +264,11 @@ def train_model(
         trainer = FinetuneTrainer(
             loaded, arguments, train, dev, plan, settings, collator, metric, recipe.evaluate.batch_size
         )
-    except (RuntimeError, ImportError) as error:
-        # A tracker named in train.extra.report_to that isn't installed; other faults keep their traceback.
+    except (RuntimeError, ImportError, ValueError) as error:
+        # A tracker that isn't installed or doesn't exist; other faults keep their traceback.
         if arguments.report_to:
-            raise UnavailableError(f"train.extra.report_to: {str(error).splitlines()[0]}") from None
+            trackers = ", ".join(arguments.report_to)
+            raise UnavailableError(f"train.extra.report_to: {trackers} is not installed here, or no tracker") from error
         raise
     bar = ProgressBar(title, metric)
     for callback in (LogBeforeKeeping(), StopAtNonFinite(), EventLog(run_dir.events), bar):
@@ -286,5 +291,6 @@ def train_model(
     losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
     scores = [entry[f"eval_{metric}"] for entry in trainer.state.log_history if f"eval_{metric}" in entry]
     best = trainer.state.best_metric if settings.selects_on_dev else scores[-1] if scores else None
+    best = best if best is not None and math.isfinite(best) else None
     examples, tokens, padded = (int(value) for value in seen)
     return TrainOutcome(seconds, examples, tokens, padded, losses[-1] if losses else None, best)

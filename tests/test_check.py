@@ -36,7 +36,7 @@ def test_a_sound_recipe_passes_every_stage_with_steps_minutes_and_gigabytes() ->
     assert code == 0 and [state for state, _ in stages.values()] == ["ok"] * 4, stages
     assert re.search(r"12 steps of 16 examples, about \d+\.\d minutes and \d+\.\d GB of memory", stages["step"][1])
     assert re.search(r"\d+ parameters, SHA-256 [0-9a-f]{12}$", stages["model"][1])
-    assert "train 54, test 6 rows; labels acceptable, unacceptable" in stages["data"][1]
+    assert re.search(r"train: 54 rows \(acceptable \d+, unacceptable \d+\); 0 duplicates", stages["data"][1])
 
 
 def test_steps_follow_from_rows_batch_and_epochs() -> None:

@@ -54,7 +54,7 @@ def test_adding_a_task_is_one_file_and_one_recipe(work: Path, tiny_bert: Path) -
     assert "question-kind" in listed.stdout, listed.stderr
     checked = call("check", "question-kind", *tiny)
     assert checked.returncode == 0, checked.stdout + checked.stderr
-    assert "labels person, place" in checked.stdout
+    assert "train: 200 rows (person " in checked.stdout
     done = call("run", "question-kind", *tiny, "--out", "run")
     assert done.returncode == 0, done.stderr
     assert "Kind of question" in (work / "run" / "report.md").read_text(encoding="utf-8")

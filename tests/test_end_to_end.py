@@ -17,8 +17,8 @@ from tests.tiny import write_cola_like, write_rows
 
 FAMILIES = {"bert": "tiny_bert", "minilm": "tiny_bert", "roberta": "tiny_roberta", "gpt2": "tiny_gpt2"}
 BRIEF = [
-    "train.max_steps=120",
-    "train.learning_rate=5e-3",
+    "train.max_steps=150",
+    "train.learning_rate=3e-3",
     "train.batch_size=32",
     "train.threads=1",
     "train.warmup_ratio=0.1",
@@ -32,7 +32,7 @@ def tiny_overrides(name: str, checkpoint: Path, work: Path) -> list[str]:
     """Return what turns a shipped recipe into one of seconds: a tiny checkpoint, toy rows, few steps."""
     overrides = [f"model.checkpoint={checkpoint}", "model.revision=null", "model.sha256=null", *BRIEF]
     if load_recipe(list_recipes()[name]).recipe.task == "grammar-sample":
-        write_rows(work / "train.csv", 320)
+        write_rows(work / "train.csv", 640)
         write_rows(work / "test.csv", 80, seed=1)
         overrides += ["data.path={train: train.csv, test: test.csv}", "data.columns={text: text, label: label}"]
     return overrides

@@ -36,7 +36,6 @@ def test_each_row_holds_the_tokens_of_its_text(any_checkpoint: Checkpoint) -> No
     assert features.truncated == 0
     for number, text in enumerate(texts):
         row = features[number]
-        assert row.number == number
         assert row.label == number % 2
         assert row.input_ids.tolist() == tokenizer(text)["input_ids"]
     assert features.lengths.sum() == len(features.input_ids) == features.starts[-1]

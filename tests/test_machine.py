@@ -55,7 +55,8 @@ def test_a_precision_that_the_processor_lacks_is_a_recipe_error(
         (None, 1, "", 8),
         (None, 1, "many", 8),
         (None, 1, "0", 1),
-        (None, 2, "8", 4),
+        (None, 2, "8", 8),
+        (None, 2, "", 4),
         (None, 100, "", 1),
     ],
 )

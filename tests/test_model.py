@@ -68,8 +68,8 @@ def test_label_names_are_kept_in_their_order(checkpoint: Checkpoint, tmp_path: P
     loaded.tokenizer.save_pretrained(tmp_path)
     saved = find_checkpoint(ModelSettings(checkpoint=str(tmp_path)))
     assert label_names_of(load_config(saved)) == LABELS
-    again = load_classifier(saved, LABELS, is_fresh_head=False)
-    assert again.notes == ()
+    again = load_classifier(saved, LABELS, may_draw_head=False)
+    assert again.notes == ("the head of the checkpoint is kept",)
     assert all(
         torch.equal(weights, again.model.state_dict()[name]) for name, weights in loaded.model.state_dict().items()
     )
@@ -77,7 +77,7 @@ def test_label_names_are_kept_in_their_order(checkpoint: Checkpoint, tmp_path: P
 
 def test_a_fitted_head_is_never_replaced_by_a_drawn_one(checkpoint: Checkpoint) -> None:
     with pytest.raises(DataError, match="a fitted head is expected"):
-        load_classifier(checkpoint, LABELS, is_fresh_head=False)
+        load_classifier(checkpoint, LABELS, may_draw_head=False)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])

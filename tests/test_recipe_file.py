@@ -218,12 +218,12 @@ def test_paths_are_relative_to_the_recipe_that_states_them(work: Path) -> None:
     assert loaded.recipe.data.path == str(work / "sub" / "rows.csv")
     assert loaded.recipe.model.checkpoint == str(work / "sub" / "ckpt")
     overridden = load_recipe(work / "child.yaml", ["data.path=other.csv"])
-    assert overridden.recipe.data.path == "other.csv"
+    assert overridden.recipe.data.path == str(work / "other.csv")
 
 
 def test_extra_refuses_what_the_recipe_owns_and_what_does_not_exist(path: Path) -> None:
     found = problems(path, LEAST + "train:\n  extra:\n    learning_rate: 1\n    optimm: sgd\n    hub_token: x\n")
-    assert "the recipe owns this field, use train.learning_rate" in found[0]
+    assert "not to be set here: use train.learning_rate" in found[0]
     assert "no such field; did you mean 'optim'?" in found[1]
     assert "secrets do not belong in recipes" in found[2]
 

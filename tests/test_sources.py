@@ -32,7 +32,7 @@ def names_of(located: LocatedData) -> dict[str, list[str]]:
 def fails(kind: type[FinetuneError], **settings: object) -> str:
     with pytest.raises(kind) as caught:
         locate(**settings)  # type: ignore[arg-type]
-    assert type(caught.value) is kind
+    assert isinstance(caught.value, kind)
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
@@ -178,16 +178,16 @@ def test_data_that_is_nowhere_is_one_paragraph_with_three_ways_out(
     ],
 )
 def test_a_layout_is_what_the_recipe_states(data: dict, layout: Layout) -> None:
-    assert build_layout(recipe(path="rows.csv", **data), get_task("text-classification")) == layout
+    assert build_layout(recipe(path="rows.csv", **data), None) == layout
 
 
 def test_a_stated_delimiter_holds_for_the_columns_of_the_task_too() -> None:
     task = get_task("cola")
     assert task.source is not None
     stated = recipe("cola", path="rows.csv", columns={}, delimiter=";")
-    assert build_layout(stated, task) == replace(task.source.layout, delimiter=";")
+    assert build_layout(stated, task.source.layout) == replace(task.source.layout, delimiter=";")
 
 
 def test_half_a_layout_is_refused() -> None:
     with pytest.raises(RecipeError, match=r"^data\.columns: text and label have to be named$"):
-        build_layout(recipe(path="rows.csv", columns={"text": "a"}), get_task("text-classification"))
+        build_layout(recipe(path="rows.csv", columns={"text": "a"}), None)

@@ -33,7 +33,7 @@ def write_rows(path: Path, rows: int, seed: int = 0) -> Path:
     return path
 
 
-def write_cola_like(root: Path, train: int = 320, dev: int = 40) -> Path:
+def write_cola_like(root: Path, train: int = 640, dev: int = 40) -> Path:
     """Write the files of the CoLA tasks, raw and book, into a stand-in for $FINETUNE_DATA."""
     for folder, names in {
         "cola": ("in_domain_train", "in_domain_dev", "out_of_domain_dev"),

@@ -5,7 +5,6 @@ from finetune.task import Layout, Source, Task
 TASK = Task(
     name="cola",
     title="Grammatical acceptability (CoLA)",
-    objective="classification",
     labels={"0": "unacceptable", "1": "acceptable"},
     metrics=(
         "matthews_correlation",

@@ -6,7 +6,6 @@ from finetune.tasks.cola import TASK as COLA
 TASK = Task(
     name="grammar-sample",
     title="Grammatical acceptability (embedded sample)",
-    objective="classification",
     labels={"unacceptable": "unacceptable", "acceptable": "acceptable"},
     metrics=COLA.metrics,
     primary_metric="matthews_correlation",

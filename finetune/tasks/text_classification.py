@@ -5,7 +5,6 @@ from finetune.task import Task
 TASK = Task(
     name="text-classification",
     title="Text classification",
-    objective="classification",
     metrics=(
         "macro_f1",
         "accuracy",
