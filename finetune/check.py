@@ -111,21 +111,18 @@ class _Checks:
     def _train_a_little(self, job: "SeedJob", folder: Path) -> str:
         import torch
 
-        from finetune.batching import plan_batch
-        from finetune.fit import class_weights_of
-        from finetune.machine import choose_precision, choose_threads, peak_memory_megabytes
+        from finetune.machine import choose_threads, peak_memory_megabytes
         from finetune.model import load_classifier
         from finetune.run_dir import RunDir
         from finetune.trainer import train_model
 
         settings = job.recipe.train
-        assert settings is not None
+        assert settings is not None and job.plan is not None
         torch.set_num_threads(choose_threads(settings.threads, 1))
         loaded = load_classifier(job.checkpoint, job.data.label_names)
         brief = settings.model_copy(
             update={"max_steps": TRIED_STEPS, "save_every": "never", "keep_best": False, "patience": None}
         )
-        precision = choose_precision(settings.precision)
         # Twice: the first time also pays for what is set up once.
         for _ in range(2):
             outcome = train_model(
@@ -134,11 +131,11 @@ class _Checks:
                 None,
                 job.recipe.model_copy(update={"train": brief}),
                 RunDir(folder),
-                plan=plan_batch(settings.batch_size, settings.micro_batch_size, 1),
+                plan=job.plan,
                 seed=1,
-                precision=precision,
+                precision=job.precision,
                 metric=job.task.primary_metric,
-                class_weights=class_weights_of(job.recipe, job.data),
+                class_weights=job.class_weights,
                 title="",
             )
         rows = len(job.features["train"])
@@ -146,6 +143,6 @@ class _Checks:
         total = steps * len(job.recipe.seeds)
         gigabytes = max(peak_memory_megabytes() / 1024, self.parameters * BYTES_A_PARAMETER / 2**30)
         return (
-            f"a real step works (loss {outcome.final_loss:.3f}, {precision}); the run: {total:,} steps of {settings.batch_size} "
+            f"a real step works (loss {outcome.final_loss:.3f}, {job.precision}); the run: {total:,} steps of {settings.batch_size} "
             f"examples, about {total * outcome.seconds / TRIED_STEPS / 60:.1f} minutes and {gigabytes:.1f} GB of memory here"
         )

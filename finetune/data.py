@@ -178,8 +178,9 @@ def _position(table: Table, column: str, key: str) -> int:
     if column not in table.columns:
         # A quoted CSV header may hold line ends, and a message is one line.
         there = ", ".join(" ".join(name.split()) for name in table.columns[:20])
+        aside = f"; not text are {', '.join(table.left_out)}" if table.left_out else ""
         raise DataError(
-            f"{place(table.path)}: no column '{column}' ({key}), found are {there}{suggest(column, table.columns)}"
+            f"{place(table.path)}: no column '{column}' ({key}), found are {there}{suggest(column, table.columns)}{aside}"
         )
     return table.columns.index(column)
 

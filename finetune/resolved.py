@@ -27,11 +27,6 @@ def flatten(values: Any, path: KeyPath = ()) -> Iterator[tuple[KeyPath, Any]]:
         yield path, values
 
 
-def resolved_values(recipe: Recipe) -> dict[str, Any]:
-    """Return every value of a recipe, defaults included, as plain data."""
-    return recipe.model_dump(mode="json")
-
-
 def render_yaml(values: dict[str, Any]) -> str:
     """Return plain data as YAML."""
     yaml = YAML(typ="safe", pure=True)
@@ -45,7 +40,7 @@ def render_yaml(values: dict[str, Any]) -> str:
 
 def write_resolved_recipe(recipe: Recipe, path: Path) -> None:
     """Write the resolved recipe of a run; it can be run again as it is."""
-    write_text(path, render_yaml(resolved_values(recipe)))
+    write_text(path, render_yaml(recipe.model_dump(mode="json")))
 
 
 def refuse_changed_recipe(recipe: Recipe, path: Path) -> None:
@@ -55,7 +50,7 @@ def refuse_changed_recipe(recipe: Recipe, path: Path) -> None:
         RecipeError: a line for each value that changed.
     """
     before = dict(flatten(parse_yaml(read_yaml_text(path), str(path)).values))
-    now = dict(flatten(resolved_values(recipe)))
+    now = dict(flatten(recipe.model_dump(mode="json")))
     changed = [key for key in {**before, **now} if before.get(key) != now.get(key) and key not in (("note",),)]
     if changed:
         raise RecipeError(
@@ -69,7 +64,7 @@ def refuse_changed_recipe(recipe: Recipe, path: Path) -> None:
 def render_origins(loaded: LoadedRecipe) -> list[tuple[str, str, str]]:
     """Return (key, value, origin) of every value of a recipe."""
     lines = []
-    for path, value in flatten(resolved_values(loaded.recipe)):
+    for path, value in flatten(loaded.recipe.model_dump(mode="json")):
         places = [
             loaded.origins[path[:length]] for length in range(len(path), 0, -1) if path[:length] in loaded.origins
         ]

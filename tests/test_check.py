@@ -27,7 +27,10 @@ def check(*arguments: str) -> tuple[int, dict[str, tuple[str, str]]]:
     stages = {}
     for line in done.stdout.splitlines():
         if found := re.fullmatch(r"(ok|failed|unavailable|skipped) +(recipe|data|model|step) +(.*)", line):
-            stages[found[2]] = (found[1], found[3])
+            stage, state, message = found[2], found[1], found[3]
+        else:
+            message += line
+        stages[stage] = (state, message)
     return done.returncode, stages
 
 
