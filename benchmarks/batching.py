@@ -29,10 +29,11 @@ from rich.console import Console
 from rich.table import Table
 
 from finetune.batching import Collator, plan_batch
+from finetune.checkpoint import Checkpoint, find_checkpoint
 from finetune.errors import MissingInputError
 from finetune.features import Features, encode_features
 from finetune.machine import device_name, installed_versions, peak_memory_megabytes
-from finetune.model import Checkpoint, find_checkpoint, load_classifier, load_tokenizer
+from finetune.model import load_classifier, load_tokenizer
 from finetune.predict import predict_logits
 from finetune.recipe import Recipe
 from finetune.run_dir import RunDir

@@ -88,7 +88,8 @@ class _Checks:
         return "\n".join([f"{record.source}; {record.selection}", *(f"  {line}" for line in describe_rows(record))])
 
     def model(self) -> str:
-        from finetune.model import count_parameters, find_checkpoint
+        from finetune.checkpoint import find_checkpoint
+        from finetune.model import count_parameters
 
         self.checkpoint = find_checkpoint(self.recipe.model)
         labels = len(self.found_data.label_names) if self.found_data else 2

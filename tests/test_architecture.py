@@ -13,7 +13,7 @@ LAYERS = (
     ("errors", "__init__"),
     ("readers", "metrics", "yaml_nodes", "task", "recipe", "records", "hub"),
     ("statistics", "evaluate_metrics", "machine", "sample", "sample_phenomena", "recipe_problems"),
-    ("run_dir", "recipe_file", "sources", "data_checks", "labels", "processes"),
+    ("run_dir", "checkpoint", "recipe_file", "sources", "data_checks", "labels", "processes"),
     ("resolved", "run_folder", "splits", "recipe_list", "init_recipe", "doctor"),
     ("data",),
     ("features", "scores", "baselines"),

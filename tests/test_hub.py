@@ -16,9 +16,9 @@ from urllib.parse import urlsplit
 import pytest
 from huggingface_hub import constants
 
+from finetune.checkpoint import HUB_PATTERNS, find_checkpoint
 from finetune.errors import UnavailableError
 from finetune.hub import fetch_hub_files
-from finetune.model import HUB_PATTERNS, find_checkpoint
 from finetune.recipe import ModelSettings
 from tests.conftest import ROOT
 

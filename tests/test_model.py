@@ -8,18 +8,10 @@ import numpy as np
 import pytest
 import torch
 
+from finetune.checkpoint import Checkpoint, find_checkpoint
 from finetune.errors import DataError
 from finetune.features import choose_max_length, encode_features
-from finetune.model import (
-    Checkpoint,
-    LoadedModel,
-    count_parameters,
-    find_checkpoint,
-    label_names_of,
-    load_classifier,
-    load_config,
-    load_tokenizer,
-)
+from finetune.model import LoadedModel, count_parameters, label_names_of, load_classifier, load_config, load_tokenizer
 from finetune.predict import predict_logits
 from finetune.recipe import ModelSettings
 

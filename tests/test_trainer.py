@@ -11,9 +11,10 @@ import torch
 from transformers import Trainer
 
 from finetune.batching import plan_batch
+from finetune.checkpoint import Checkpoint
 from finetune.errors import InvalidResultError, RecipeError
 from finetune.features import Features, encode_features
-from finetune.model import Checkpoint, load_classifier, load_tokenizer
+from finetune.model import load_classifier, load_tokenizer
 from finetune.recipe import Recipe
 from finetune.run_dir import RunDir
 from finetune.trainer import FinetuneTrainer, build_arguments, train_model
