@@ -10,7 +10,14 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-from finetune.errors import DataError, MissingInputError, PermissionDeniedError, SettingError, UnavailableError
+from finetune.errors import (
+    DataError,
+    MissingInputError,
+    PermissionDeniedError,
+    SettingError,
+    UnavailableError,
+    first_line,
+)
 from finetune.hub import fetch_hub_files
 from finetune.recipe import ModelSettings
 
@@ -137,7 +144,3 @@ def _verify(folder: Path, name: str) -> str:
         except (SafetensorError, OSError) as error:
             raise DataError(f"{name}: {file.name} is truncated or damaged ({first_line(error)})") from None
     return digest.hexdigest()
-
-
-def first_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0] or type(error).__name__

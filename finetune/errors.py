@@ -124,13 +124,18 @@ def suggest(wrong: str, names: Sequence[str]) -> str:
     return f"; did you mean '{by_lower[near[0]]}'?" if near else ""
 
 
+def first_line(error: BaseException) -> str:
+    """Return the first line of what an exception says, or its name where it says nothing."""
+    return str(error).strip().partition("\n")[0] or type(error).__name__
+
+
 def as_finetune_error(error: BaseException) -> FinetuneError:
     """Return what any exception means to a user: its cause in our words, with the exit code of the table above."""
     if isinstance(error, FinetuneError):
         return error
     if isinstance(error, KeyboardInterrupt):
         return StoppedError("stopped by Ctrl-C; the same command with --resume goes on from the last checkpoint")
-    text = str(error).splitlines()[0] if str(error) else ""
+    text = first_line(error)
     if isinstance(error, MemoryError) or "OutOfMemory" in type(error).__name__ or "can't allocate memory" in str(error):
         return ResourceError(
             "out of memory: lower train.micro_batch_size (accumulation keeps the batch) or data.max_length"

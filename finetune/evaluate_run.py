@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from finetune.baselines import MAJORITY
 from finetune.data import TaskData, load_data
-from finetune.errors import DataError, as_finetune_error
+from finetune.errors import DataError, as_finetune_error, first_line
 from finetune.features import choose_max_length, encode_features
 from finetune.fit import add_token_counts, list_shared_test_rows
 from finetune.predict import FittedRun, build_predictions, load_run, predict_logits, probabilities_of
@@ -42,7 +42,7 @@ def evaluate_run(path: Path, data_path: Path | None, out: Path, *, command: str 
         write_status(run_dir, "complete", "report written", 0)
     except Exception as error:
         told = as_finetune_error(error)
-        write_status(run_dir, "failed", str(told).splitlines()[0], told.exit_code)
+        write_status(run_dir, "failed", first_line(told), told.exit_code)
         raise
     finally:
         unlock(run_dir)

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from finetune.checkpoint import Checkpoint, first_line
-from finetune.errors import DataError, StorageError
+from finetune.checkpoint import Checkpoint
+from finetune.errors import DataError, StorageError, first_line
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
@@ -200,6 +200,4 @@ def save_model(loaded: LoadedModel, folder: Path) -> None:
     except (OSError, RuntimeError) as error:
         shutil.rmtree(beside, ignore_errors=True)
         free = shutil.disk_usage(folder.parent).free // 2**20
-        raise StorageError(
-            f"{folder}: the model can't be written ({str(error).splitlines()[0]}; {free} MB free)"
-        ) from None
+        raise StorageError(f"{folder}: the model can't be written ({first_line(error)}; {free} MB free)") from None

@@ -13,7 +13,15 @@ from pathlib import Path
 from typing import Literal
 
 from finetune.data import load_data
-from finetune.errors import DataError, FinetuneError, MissingInputError, SettingError, StoppedError, as_finetune_error
+from finetune.errors import (
+    DataError,
+    FinetuneError,
+    MissingInputError,
+    SettingError,
+    StoppedError,
+    as_finetune_error,
+    first_line,
+)
 from finetune.fit import SeedJob, fit_seed, prepare_job
 from finetune.metrics import get_metric
 from finetune.predict import FittedRun, build_predictions
@@ -111,7 +119,7 @@ def _record_failure(run_dir: RunDir, error: BaseException) -> None:
     state = "stopped" if isinstance(told, StoppedError) else "failed"
     # The disk that failed the run may fail its status too; the first error is the one to show.
     with suppress(FinetuneError):
-        write_status(run_dir, state, str(told).splitlines()[0], told.exit_code)
+        write_status(run_dir, state, first_line(told), told.exit_code)
     unlock(run_dir)
 
 

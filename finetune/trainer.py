@@ -25,7 +25,7 @@ from transformers import EarlyStoppingCallback, PreTrainedModel, PrinterCallback
 
 from finetune.batching import BatchPlan, Collator, SlotDataset, TrainBatches
 from finetune.callbacks import EventLog, LogBeforeKeeping, ProgressBar, StopAtNonFinite
-from finetune.errors import RecipeError, UnavailableError
+from finetune.errors import RecipeError, UnavailableError, first_line
 from finetune.features import Features
 from finetune.loss import batch_loss, row_losses
 from finetune.machine import Precision
@@ -223,7 +223,7 @@ def build_arguments(
     try:
         return TrainingArguments(**owned, **open_fields)
     except (ValueError, TypeError, ImportError) as error:
-        raise RecipeError([f"train: {str(error).splitlines()[0]}"]) from None
+        raise RecipeError([f"train: {first_line(error)}"]) from None
 
 
 def _every(kind: str, every: int | str | None) -> dict[str, Any]:

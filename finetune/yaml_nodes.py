@@ -17,7 +17,7 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from ruamel.yaml.tokens import AliasToken, AnchorToken, TagToken
 
-from finetune.errors import MissingInputError, PermissionDeniedError, RecipeError
+from finetune.errors import MissingInputError, PermissionDeniedError, RecipeError, first_line
 
 MAXIMUM_BYTES = 64 * 1024
 MAXIMUM_DEPTH = 20
@@ -78,7 +78,7 @@ def parse_yaml(text: str, source: str) -> PlacedValues:
         line = mark.line + 1 if mark else 1
         raise RecipeError([f"{source}:{line}: not valid YAML: {error.problem or error.context}"]) from None
     except (YAMLError, ValueError) as error:
-        raise RecipeError([f"{source}: not valid YAML: {str(error).splitlines()[0]}"]) from None
+        raise RecipeError([f"{source}: not valid YAML: {first_line(error)}"]) from None
     except RecursionError:
         raise RecipeError([f"{source}: nested more than {MAXIMUM_DEPTH} levels deep"]) from None
     if len(nodes) > 1:
