@@ -16,12 +16,16 @@ from finetune.recipe_file import LoadedRecipe, load_recipe
 
 if TYPE_CHECKING:
     from finetune.fit import SeedJob
+    from finetune.model import LoadedModel
+    from finetune.run_dir import RunDir
+    from finetune.trainer import TrainOutcome
 
 Stage = Literal["recipe", "data", "model", "step"]
 STAGES: tuple[Stage, ...] = ("recipe", "data", "model", "step")
 # Weights, their gradient and AdamW's two moments, each a 32-bit float.
 BYTES_A_PARAMETER = 16
-TRIED_STEPS = 2
+# The first training pays for what a process sets up once, the others are compared.
+TRIED_STEPS = (2, 2, 8)
 
 
 @dataclass(frozen=True)
@@ -115,35 +119,43 @@ class _Checks:
         from finetune.machine import choose_threads, peak_memory_megabytes
         from finetune.model import load_classifier
         from finetune.run_dir import RunDir
-        from finetune.trainer import train_model
 
         settings = job.recipe.train
         assert settings is not None and job.plan is not None
         torch.set_num_threads(choose_threads(settings.threads, 1))
         loaded = load_classifier(job.checkpoint, job.data.label_names)
-        brief = settings.model_copy(
-            update={"max_steps": TRIED_STEPS, "save_every": "never", "keep_best": False, "patience": None}
+        outcomes = [self._train_for(steps, job, loaded, RunDir(folder)) for steps in TRIED_STEPS]
+        few, many = outcomes[-2:]
+        # What is set up once for each training falls out of the difference; noise may leave nothing of it.
+        seconds_a_step = max(
+            (many.seconds - few.seconds) / (TRIED_STEPS[-1] - TRIED_STEPS[-2]), many.seconds / TRIED_STEPS[-1] / 10
         )
-        # Twice: the first time also pays for what is set up once.
-        for _ in range(2):
-            outcome = train_model(
-                loaded,
-                job.features["train"],
-                None,
-                job.recipe.model_copy(update={"train": brief}),
-                RunDir(folder),
-                plan=job.plan,
-                seed=1,
-                precision=job.precision,
-                metric=job.task.primary_metric,
-                class_weights=job.class_weights,
-                title="",
-            )
         rows = len(job.features["train"])
         steps = settings.max_steps or -(-rows // settings.batch_size) * settings.epochs
         total = steps * len(job.recipe.seeds)
         gigabytes = max(peak_memory_megabytes() / 1024, self.parameters * BYTES_A_PARAMETER / 2**30)
         return (
-            f"a real step works (loss {outcome.final_loss:.3f}, {job.precision}); the run: {total:,} steps of {settings.batch_size} "
-            f"examples, about {total * outcome.seconds / TRIED_STEPS / 60:.1f} minutes and {gigabytes:.1f} GB of memory here"
+            f"a real step works (loss {many.final_loss:.3f}, {job.precision}); the run: {total:,} steps of {settings.batch_size} "
+            f"examples, about {total * seconds_a_step / 60:.1f} minutes and {gigabytes:.1f} GB of memory here"
+        )
+
+    def _train_for(self, steps: int, job: "SeedJob", loaded: "LoadedModel", run_dir: "RunDir") -> "TrainOutcome":
+        from finetune.trainer import train_model
+
+        assert job.recipe.train is not None and job.plan is not None
+        brief = job.recipe.train.model_copy(
+            update={"max_steps": steps, "save_every": "never", "keep_best": False, "patience": None}
+        )
+        return train_model(
+            loaded,
+            job.features["train"],
+            None,
+            job.recipe.model_copy(update={"train": brief}),
+            run_dir,
+            plan=job.plan,
+            seed=1,
+            precision=job.precision,
+            metric=job.task.primary_metric,
+            class_weights=job.class_weights,
+            title="",
         )

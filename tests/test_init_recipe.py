@@ -66,7 +66,7 @@ def test_the_four_columns_of_cola_without_a_header(work: Path) -> None:
     assert guess.reasons[2] == "the first line is data: columns are numbers"
     data = load_written(guess, work)
     names = {"acceptable": "1", "unacceptable": "0"}
-    assert rows_loaded(data) == {(text, names[label]) for text, label in build_sentences(320)}
+    assert rows_loaded(data) == {(text, names[label]) for text, label in build_sentences(640)}
 
 
 @pytest.mark.parametrize("suffix", [".tsv", ".csv"])
