@@ -5,15 +5,20 @@ Owns their shape and nothing else: `report` builds a Report, `render` shows it, 
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from finetune.findings import (
+    Calibration,
+    ConfusedPair,
+    Confusion,
+    Curves,
+    Decision,
+    LabelDoubts,
+    Mistake,
+    NearDuplicates,
+    Record,
+    SliceTest,
+)
 
-SCHEMA_VERSION = 1
-
-
-class Record(BaseModel):
-    """Base of every record: frozen, and an unknown field is an error, so that an older reader never guesses."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
+SCHEMA_VERSION = 2
 
 
 class SplitRecord(Record):
@@ -61,6 +66,8 @@ class DataRecord(Record):
     """Train rows left out because their text stands in the test."""
     selection: str
     """What played dev, or why nothing did."""
+    notes: list[str] = []
+    """What else a reader must know of the rows, such as annotations that don't quite fit them."""
 
 
 class Prediction(Record):
@@ -72,6 +79,17 @@ class Prediction(Record):
     expected: str
     predicted: str
     probabilities: list[float]
+
+
+class EvaluatedRow(Record):
+    """One test row as its texts stand in the data, so that runs can be compared row by row."""
+
+    row: str
+    key: str
+    """Hash of texts and label, the same for the same row of another file."""
+    texts: list[str]
+    label: str
+    group: str | None = None
 
 
 class Score(Record):
@@ -87,6 +105,8 @@ class Score(Record):
     high: float | None
     n: int
     higher_is_better: bool
+    resampling: str = "rows"
+    """What a resample of the interval draws: rows, rows within each class (where one is rare), or groups of like rows."""
     reason: str = ""
     """Why the value or its interval is undefined."""
 
@@ -105,7 +125,7 @@ class SeedRecord(Record):
 
 
 class SeedSummaryRecord(Record):
-    """A score over seeds; low and high are the Student-t interval of the mean."""
+    """A score over seeds; low and high are the Student-t interval of the mean, which other seeds would fall around."""
 
     name: str
     slice: str
@@ -117,6 +137,12 @@ class SeedSummaryRecord(Record):
     maximum: float
     n: int
     values: list[float]
+    rows_low: float | None = None
+    """Bootstrap interval of the mean over rows, the seeds held fixed."""
+    rows_high: float | None = None
+    both_low: float | None = None
+    """Interval of the mean with seeds and rows as two sources of variance."""
+    both_high: float | None = None
 
 
 class HistoryPoint(Record):
@@ -129,23 +155,6 @@ class HistoryPoint(Record):
     learning_rate: float | None = None
     gradient_norm: float | None = None
     dev_score: float | None = None
-
-
-class Confusion(Record):
-    """Counts by expected label (rows) and predicted label (columns)."""
-
-    labels: list[str]
-    counts: list[list[int]]
-
-
-class Mistake(Record):
-    """A wrong answer that the model was sure of."""
-
-    row: str
-    text: str
-    expected: str
-    predicted: str
-    probability: float
 
 
 class BandVerdict(Record):
@@ -189,7 +198,7 @@ class Provenance(Record):
 class Report(Record):
     """The record of a run that everything shown to people is rendered from."""
 
-    schema_version: Literal[1] = SCHEMA_VERSION
+    schema_version: Literal[2] = SCHEMA_VERSION
     name: str
     task: str
     title: str
@@ -203,8 +212,19 @@ class Report(Record):
     seed_summaries: list[SeedSummaryRecord]
     baselines: list[Score]
     bands: list[BandVerdict]
+    slice_tests: list[SliceTest] = []
+    calibration: Calibration | None = None
+    decisions: list[Decision] = []
+    """Temperature and threshold fitted on dev: of the main predictor first, then of each seed."""
+    undecided: list[Score] = []
+    """Scores of the main predictor on all rows without them: temperature 1, most probable label."""
+    curves: Curves | None = None
     confusion: Confusion | None
+    confused: list[ConfusedPair] = []
+    """Directions of the confusion matrix, most frequent first."""
     mistakes: list[Mistake]
+    doubts: LabelDoubts | None = None
+    near_duplicates: NearDuplicates | None = None
     history: list[HistoryPoint]
     saved_seed: int
     """Which seed's weights `model/` holds."""

@@ -1,0 +1,129 @@
+"""The typed record of a comparison of runs.
+
+Owns its shape and nothing else: `compare` builds it, `render_comparison` shows it. Imports no torch.
+"""
+
+from typing import Literal
+
+from finetune.findings import Record
+from finetune.records import Score
+
+COMPARISON_SCHEMA_VERSION = 1
+
+
+class ComparedRun(Record):
+    """One of the runs: its scores on the compared rows, its cost and its size."""
+
+    name: str
+    """Short name, different for every run of the comparison."""
+    path: str
+    task: str
+    checkpoint: str
+    seeds: int
+    collapse: str
+    scores: list[Score]
+    """On the compared rows: mean over seeds where there are several, with the bootstrap interval over rows."""
+    standard_deviations: dict[str, float]
+    """By metric, over seeds; empty for a single seed."""
+    parameters: int
+    train_seconds: float
+    tokens_per_second: float | None
+    peak_memory_megabytes: float
+    device: str
+    precision: str
+
+
+class MetricDifference(Record):
+    """One metric of two runs on the same rows; differences are second minus first."""
+
+    metric: str
+    higher_is_better: bool
+    first: float | None
+    second: float | None
+    difference: float | None
+    low: float | None
+    """Paired bootstrap over rows, 95 %."""
+    high: float | None
+    p_randomisation: float | None
+    """Approximate randomisation over rows; None where the runs have different numbers of seeds."""
+    p_bootstrap: float | None
+    """Paired bootstrap."""
+    detectable: float | None
+    """Smallest true difference that these rows would show with a power of 80 % at the 5 % level."""
+    seeds_low: float | None = None
+    """95 % interval with rows and seeds as sources of variance; None where a run has a single seed."""
+    seeds_high: float | None = None
+    p_seeds: float | None = None
+    reason: str = ""
+    """Why a figure is undefined."""
+
+
+class McNemar(Record):
+    """Right and wrong answers of two runs on the same rows, and McNemar's test of equal accuracy."""
+
+    both_right: int
+    only_first: int
+    only_second: int
+    both_wrong: int
+    p_exact: float
+    p_mid: float
+
+
+class DifferingRow(Record):
+    """A row on which two runs disagree."""
+
+    row: str
+    text: str
+    expected: str
+    first: str
+    second: str
+    gap: float
+    """How far apart the runs' probabilities of the expected label are: second minus first."""
+
+
+class PairComparison(Record):
+    """Two of the runs against each other."""
+
+    first: str
+    second: str
+    metric: str
+    """The metric that the verdict speaks of."""
+    differences: list[MetricDifference]
+    """That metric first, then the others, whose p-values are not corrected for their number."""
+    p_value: float | None
+    """That of the verdict, before correction."""
+    p_adjusted: float | None
+    """After Holm's correction over the pairs of the comparison."""
+    better: Literal["first", "second", "neither"]
+    verdict: str
+    """One sentence, with the p-value."""
+    basis: str
+    """Which test the verdict rests on, and what it says nothing of."""
+    mcnemar: McNemar
+    mcnemar_of: str
+    """Whose answers McNemar's test counts: the single seeds, or the ensembles."""
+    agreement: float
+    """Share of rows with the same predicted label."""
+    differing: int
+    examples: list[DifferingRow]
+
+
+class Comparison(Record):
+    """Two or more runs measured on the same rows."""
+
+    schema_version: Literal[1] = COMPARISON_SCHEMA_VERSION
+    metric: str
+    n: int
+    rows: str
+    """Which rows are compared, in words."""
+    fingerprint: str
+    labels: list[str]
+    resamples: int
+    resampling: str
+    """What one resample draws, in words."""
+    runs: list[ComparedRun]
+    pairs: list[PairComparison]
+    warnings: list[str]
+    command: str
+    created: str
+    versions: dict[str, str]
