@@ -20,7 +20,7 @@ from finetune.provenance import build_provenance, start_clock
 from finetune.recipe import Recipe
 from finetune.records import Measurement, Report, Score
 from finetune.report import SeedResult, build_seed_record
-from finetune.run_dir import RunDir, write_predictions, write_record, write_status
+from finetune.run_dir import RunDir, write_lines, write_record, write_status
 from finetune.run_folder import create_run_dir, unlock
 from finetune.run_report import assemble_report, write_report
 from finetune.scores import find_slices, score_rows, score_slices
@@ -87,7 +87,7 @@ def _measure(run: FittedRun, data_path: Path | None, run_dir: RunDir, command: s
         provenance,
     )
     rows = list(test.examples["row"])
-    write_predictions(run_dir.predictions, build_predictions(rows, "test", list(features.labels), probabilities, names))
+    write_lines(run_dir.predictions, build_predictions(rows, "test", list(features.labels), probabilities, names))
     write_record(run_dir.data, record)
     write_report(report, run_dir)
     return report

@@ -23,7 +23,7 @@ from finetune.predict import build_predictions, predict_logits, probabilities_of
 from finetune.processes import Processes
 from finetune.records import DataRecord, HistoryPoint, Measurement
 from finetune.report import SeedResult
-from finetune.run_dir import RunDir, read_measurement, read_predictions, write_predictions, write_record
+from finetune.run_dir import RunDir, read_measurement, read_predictions, write_lines, write_record
 from finetune.scores import find_slices, score_slices
 from finetune.trainer import TrainOutcome, train_model
 
@@ -203,7 +203,7 @@ def _train_and_predict(
     if processes.is_first:
         test = job.data.splits["test"]
         save_model(loaded, run_dir.model)
-        write_predictions(
+        write_lines(
             run_dir.predictions,
             build_predictions(
                 list(test.examples["row"]), "test", list(test.examples["label"]), probabilities, job.data.label_names

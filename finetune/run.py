@@ -35,7 +35,7 @@ from finetune.run_dir import (
     RunDir,
     read_data_record,
     read_status,
-    write_predictions,
+    write_lines,
     write_record,
     write_status,
 )
@@ -141,7 +141,7 @@ def _run_in(run_dir: RunDir, job: SeedJob, clock: Clock, command: str, *, is_res
         _keep_model(run_dir, saved_seed)
         rows = list(data.splits["test"].examples["row"])
         averaged = average_probabilities(results)
-        write_predictions(
+        write_lines(
             run_dir.predictions, build_predictions(rows, "test", list(labels), averaged, data.label_names)
         )
     scores = collect_scores(results, task, recipe, labels, job.slices)

@@ -6,6 +6,7 @@ their writers.
 
 import json
 import os
+import re
 import shutil
 import socket
 from collections.abc import Iterable, Iterator
@@ -24,9 +25,10 @@ from finetune.errors import (
     StorageError,
 )
 from finetune.machine import is_gone
-from finetune.records import DataRecord, Measurement, Prediction, Report, Status
+from finetune.records import SCHEMA_VERSION, DataRecord, EvaluatedRow, Measurement, Prediction, Report, Status
 
 R = TypeVar("R", bound=BaseModel)
+_FIRST_VERSION = re.compile(r'^(\{\s*"schema_version":\s*)1(?=\s*[,}])')
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,16 @@ class RunDir:
         return self.path / "predictions.jsonl"
 
     @property
+    def dev_predictions(self) -> Path:
+        """The same for dev rows, where something was fitted on them after training."""
+        return self.path / "dev_predictions.jsonl"
+
+    @property
+    def rows(self) -> Path:
+        """One JSON line a test row: its texts and label, in the order of the predictions."""
+        return self.path / "rows.jsonl"
+
+    @property
     def measurement(self) -> Path:
         """What training one seed took."""
         return self.path / "training.json"
@@ -86,9 +98,34 @@ class RunDir:
         return self.path / "report.html"
 
     @property
+    def comparison(self) -> Path:
+        """The record of a comparison of runs."""
+        return self.path / "comparison.json"
+
+    @property
+    def comparison_markdown(self) -> Path:
+        """The comparison for pull requests."""
+        return self.path / "comparison.md"
+
+    @property
+    def comparison_html(self) -> Path:
+        """The comparison for browsers."""
+        return self.path / "comparison.html"
+
+    @property
     def model(self) -> Path:
         """The fitted model with its tokenizer and label names."""
         return self.path / "model"
+
+    @property
+    def decision(self) -> Path:
+        """Temperature and threshold of the model, where they were fitted on dev."""
+        return self.model / "decision.json"
+
+    @property
+    def model_card(self) -> Path:
+        """What the model is, for whoever finds it."""
+        return self.model / "README.md"
 
     @property
     def checkpoints(self) -> Path:
@@ -180,44 +217,74 @@ def read_report(run_dir: RunDir) -> Report:
         status = read_status(run_dir)
         state = f"the run is {status.state}: {status.message}" if status else "it is no run folder"
         raise MissingInputError(f"{run_dir.path}: no {run_dir.report.name}; {state}")
-    return _read(Report, run_dir.report)
+    text = _read_text(run_dir.report)
+    # Version 1 lacks what version 2 added, all of which has a default that says "not measured".
+    return _parse(Report, run_dir.report, _FIRST_VERSION.sub(rf"\g<1>{SCHEMA_VERSION}", text, count=1))
 
 
 def _read(kind: type[R], path: Path) -> R:
+    return _parse(kind, path, _read_text(path))
+
+
+def _read_text(path: Path) -> str:
     try:
-        text = path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8")
     except PermissionError:
         raise PermissionDeniedError(f"{path}: no permission to read this file") from None
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: cannot be read ({error})") from None
+
+
+def _parse(kind: type[R], path: Path, text: str) -> R:
     try:
         return kind.model_validate_json(text)
     except ValidationError as error:
         first = error.errors()[0]
         if first["loc"] == ("schema_version",):
+            allowed = f"1 to {SCHEMA_VERSION}"
             raise DataError(
-                f"{path}: written in schema version {first['input']}, this program reads version 1"
+                f"{path}: written in schema version {first['input']}, this program reads versions {allowed}"
             ) from None
         where = ".".join(str(part) for part in first["loc"])
-        raise DataError(
-            f"{path}: not a {kind.__name__.lower()} of this program: {where or 'file'}: {first['msg']}"
-        ) from None
+        raise DataError(f"{path}: not a {_in_words(kind)} of this program: {where or 'file'}: {first['msg']}") from None
 
 
-def write_predictions(path: Path, predictions: Iterable[Prediction]) -> None:
-    """Write predictions as JSON lines, in the order given."""
-    write_text(path, "".join(prediction.model_dump_json() + "\n" for prediction in predictions))
+def _in_words(kind: type[BaseModel]) -> str:
+    """Return the name of a kind of record as people write it."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", kind.__name__).lower()
+
+
+def write_lines(path: Path, records: Iterable[BaseModel]) -> None:
+    """Write records as JSON lines, in the order given."""
+    write_text(path, "".join(record.model_dump_json() + "\n" for record in records))
 
 
 def read_predictions(path: Path) -> Iterator[Prediction]:
     """Go through the predictions of a run.
 
     Raises:
+        MissingInputError: there is no such file.
         DataError: a line is no prediction.
     """
+    return _read_lines(Prediction, path)
+
+
+def read_rows(path: Path) -> Iterator[EvaluatedRow]:
+    """Go through the test rows of a run.
+
+    Raises:
+        MissingInputError: there is no such file.
+        DataError: a line is no row.
+    """
+    return _read_lines(EvaluatedRow, path)
+
+
+def _read_lines(kind: type[R], path: Path) -> Iterator[R]:
+    if not path.exists():
+        raise MissingInputError(f"{path}: no such file")
     with path.open(encoding="utf-8") as stream:
         for number, line in enumerate(stream, 1):
             try:
-                yield Prediction.model_validate_json(line)
+                yield kind.model_validate_json(line)
             except ValidationError as error:
-                raise DataError(f"{path}:{number}: not a prediction: {error.errors()[0]['msg']}") from None
+                raise DataError(f"{path}:{number}: not a {_in_words(kind)}: {error.errors()[0]['msg']}") from None

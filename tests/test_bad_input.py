@@ -331,7 +331,7 @@ def test_bytes_that_are_no_utf8_are_65_for_predict(tmp_path: Path) -> None:
     assert call("predict", "run", "", " ", "\u3042" * 3000).returncode == 0
 
 
-@pytest.mark.parametrize("content", ["", "[]", "{", '{"schema_version": 2}'])
+@pytest.mark.parametrize("content", ["", "[]", "{", '{"schema_version": 3}'])
 def test_a_damaged_report_is_65(content: str) -> None:
     Path("run").mkdir()
     Path("run/report.json").write_text(content)

@@ -17,11 +17,12 @@ from finetune.run_dir import (
     read_predictions,
     read_report,
     read_status,
-    write_predictions,
+    write_lines,
     write_status,
     write_text,
 )
 from finetune.run_folder import create_run_dir, default_run_path, find_unfinished_run, link_latest, unlock
+from tests.report_examples import single_seed
 
 
 @pytest.fixture
@@ -160,8 +161,8 @@ def test_a_report_that_is_not_there_says_how_the_run_stands(tmp_path: Path) -> N
 
 def test_a_record_of_another_version_or_shape_is_refused_with_the_place(tmp_path: Path) -> None:
     run_dir = RunDir(tmp_path)
-    run_dir.report.write_text(json.dumps({"schema_version": 2}))
-    with pytest.raises(DataError, match="schema version 2, this program reads version 1"):
+    run_dir.report.write_text(json.dumps({"schema_version": 3}))
+    with pytest.raises(DataError, match="schema version 3, this program reads versions 1 to 2"):
         read_report(run_dir)
     run_dir.status.write_text(json.dumps({"state": "dancing"}))
     with pytest.raises(DataError, match=r"status\.json: not a status of this program: state"):
@@ -170,6 +171,16 @@ def test_a_record_of_another_version_or_shape_is_refused_with_the_place(tmp_path
         run_dir.status.write_bytes(content)
         with pytest.raises(DataError, match=r"status\.json"):
             read_status(run_dir)
+
+
+def test_a_report_of_the_first_version_is_read_as_what_it_measured(tmp_path: Path) -> None:
+    added = {"slice_tests", "calibration", "decisions", "undecided", "curves", "confused", "doubts", "near_duplicates"}
+    report = json.loads(single_seed().model_dump_json(exclude=added))
+    RunDir(tmp_path).report.write_text(json.dumps({**report, "schema_version": 1}, indent=1))
+    found = read_report(RunDir(tmp_path))
+    assert found.scores == single_seed().scores
+    assert found.schema_version == 2
+    assert found.calibration is None and found.slice_tests == []
 
 
 def test_a_run_whose_process_is_gone_is_stopped_whatever_it_last_said(tmp_path: Path, dead: int) -> None:
@@ -191,7 +202,7 @@ def test_predictions_come_back_as_written_and_a_torn_line_is_named(tmp_path: Pat
         Prediction(row=f"test/{n}", split="test", expected="日本", predicted="no", probabilities=[0.25, 0.75])
         for n in range(3)
     ]
-    write_predictions(tmp_path / "p", rows)
+    write_lines(tmp_path / "p", rows)
     assert list(read_predictions(tmp_path / "p")) == rows
     with (tmp_path / "p").open("a") as stream:
         stream.write('{"row": ')
