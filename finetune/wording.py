@@ -15,6 +15,8 @@ from finetune.scores import pick
 
 Tone = Literal["good", "bad", "open"]
 NOT_MEASURED = "not measured"
+SMALLEST_P = 1e-6
+"""No number of resamples that anybody draws tells smaller p-values apart."""
 # They reorder or hide the text around them, so that what is read is not what is there.
 DIRECTION_CHARACTERS = frozenset("\u200e\u200f\u061c\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufeff")
 
@@ -58,6 +60,36 @@ def format_score(value: float | None, low: float | None = None, high: float | No
     if low is None or high is None:
         return format_score_value(value) + (f" (no interval: {plain(reason)})" if reason else "")
     return f"{format_score_value(value)} ({format_range(low, high)})"
+
+
+def format_signed(value: float) -> str:
+    """Return a difference with three decimals and its sign, which zero has none of."""
+    text = f"{value:+.3f}"
+    return "0.000" if text in ("-0.000", "+0.000") else text
+
+
+def format_difference(value: float | None, low: float | None = None, high: float | None = None) -> str:
+    """Return a difference with its interval where there is one, each figure with its sign."""
+    if value is None:
+        return "undefined"
+    if low is None or high is None:
+        return format_signed(value)
+    return f"{format_signed(value)} ({format_signed(low)} to {format_signed(high)})"
+
+
+def format_p(p: float | None) -> str:
+    """Return a p-value for a column of them: three decimals, or one significant digit below 0.001."""
+    if p is None:
+        return "undefined"
+    if p < SMALLEST_P:
+        return "< 1e-6"
+    return f"{p:.3f}" if p >= 0.001 else f"{float(f'{p:.0e}'):.6f}".rstrip("0")
+
+
+def format_p_value(p: float | None) -> str:
+    """Return a p-value for a sentence, such as `p = 0.031`."""
+    text = format_p(p)
+    return f"p {text}" if p is None or p < SMALLEST_P else f"p = {text}"
 
 
 def write_score(score: Score | None) -> str:
