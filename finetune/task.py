@@ -53,6 +53,23 @@ class Source:
 
 
 @dataclass(frozen=True)
+class GlueSubmission:
+    """How the GLUE leaderboard asks about a task, and how it wants the answers.
+
+    Attributes:
+        file: name of the answers in the archive that is handed in.
+        words: {label name: the leaderboard's word}.
+        columns: text columns of GLUE's own test file; two for a pair.
+        index: column that numbers its rows from 0.
+    """
+
+    file: str
+    words: Mapping[str, str]
+    columns: tuple[str, ...]
+    index: str = "index"
+
+
+@dataclass(frozen=True)
 class Task:
     """A declaration of what is learnt and how it is judged.
 
@@ -61,6 +78,7 @@ class Task:
         row_slices: named ranges of test rows, valid for a test of `test_rows` rows only.
         slice_columns: columns by whose values scores are given; left out where a source lacks them.
         demo: sentences to try a fitted model on.
+        glue: how answers are handed in, for a task of the GLUE leaderboard.
     """
 
     name: str
@@ -73,6 +91,7 @@ class Task:
     test_rows: int | None = None
     slice_columns: tuple[str, ...] = ()
     demo: tuple[str, ...] = ()
+    glue: GlueSubmission | None = None
 
 
 @cache

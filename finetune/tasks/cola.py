@@ -1,6 +1,6 @@
 """CoLA, the Corpus of Linguistic Acceptability v1.1 (Warstadt et al. 2019), scored on the GLUE validation rows."""
 
-from finetune.task import Layout, Source, Task
+from finetune.task import GlueSubmission, Layout, Source, Task
 
 TASK = Task(
     name="cola",
@@ -36,4 +36,5 @@ TASK = Task(
         hub_layout=Layout(text="sentence", label="label"),
     ),
     demo=("They went to the market.", "They no go market.", "The book what I read was long."),
+    glue=GlueSubmission(file="CoLA.tsv", words={"unacceptable": "0", "acceptable": "1"}, columns=("sentence",)),
 )

@@ -18,4 +18,6 @@ TASK = replace(
         licence="text copyright stays with the cited authors; research use",
     ),
     demo=("they went to the market .", "they no go market .", "the book what i read was long ."),
+    # The leaderboard's rows are not tokenised and lower-cased as these are.
+    glue=None,
 )
