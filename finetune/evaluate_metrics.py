@@ -16,8 +16,9 @@ import evaluate
 import numpy as np
 from numpy.typing import NDArray
 
+from finetune.answers import Probabilities, build_answers
 from finetune.errors import DataError
-from finetune.metrics import Probabilities, get_metric, score
+from finetune.metrics import get_metric, score
 
 _LABEL_INPUTS = "predictions: label ids. references: label ids.\n"
 _PROBABILITY_INPUTS = "predictions: for each row the probability of each class. references: label ids.\n"
@@ -61,7 +62,7 @@ class ClassificationMetric(evaluate.Metric):
         from_labels = self.metric.needs == "labels"
         expected = np.asarray(references, dtype=np.int64)
         probabilities = _one_hot(predictions, expected) if from_labels else _matrix(predictions)
-        value = score(self.metric.name, expected, probabilities).value
+        value = score(self.metric.name, build_answers(expected, probabilities)).value
         return {self.metric.name: float("nan") if value is None else value}
 
 

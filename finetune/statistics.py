@@ -1,32 +1,34 @@
-"""Uncertainty of metric values: bootstrap intervals over the rows of one run and summaries over seeds.
+"""Intervals: of metric values over rows, of means over seeds, and of both.
 
-The bootstrap evaluates every metric on the same resamples from whole blocks of row weights, which needs formulas of
-its own for weighted rows; for weights of 1 each agrees with `finetune.metrics`, which owns names, definitions and the
-rules for undefined cases.
+Owns how resampled values and seeds become an interval, and when there is none. What a resample draws is `resampling`; whether two
+runs differ is `paired_tests`.
 """
 
 import math
 import statistics as standard_statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Final
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
 
 from finetune import metrics
+from finetune.answers import Answers
 from finetune.errors import FinetuneError, InvalidResultError
-from finetune.metrics import Labels, Probabilities
-
-Values = NDArray[np.float64]
-
-WORKING_BYTES: Final = 16 * 2**20
-"""Size of one block of row weights and of the confusion counts made from it. Larger blocks are not faster."""
+from finetune.resampling import WORKING_BYTES, Resampling, bootstrap_values, choose_resampling
+from finetune.weighted_metrics import Values
 
 UNDEFINED_LIMIT: Final = 0.05
 """A bootstrap interval is given only if at most this share of the resamples has no value. More would cut off as much as
 the 5 % that lie outside a 95 % interval."""
+
+FEWEST_ROWS: Final = 10
+"""Fewer rows say nothing that an interval could hold."""
+
+FEWEST_UNITS_OF_A_CLASS: Final = 5
+"""With fewer rows of one of two classes, resampling them can't show how much others would differ."""
+
+NEED_BOTH_CLASSES: Final = frozenset(metrics.METRICS) - {"accuracy", "brier", "log_loss", "expected_calibration_error"}
 
 
 @dataclass(frozen=True)
@@ -61,52 +63,56 @@ class SeedSummary:
 
 def bootstrap_intervals(
     names: Sequence[str],
-    expected: ArrayLike,
-    probabilities: ArrayLike,
+    answers: Answers,
     *,
+    resampling: Resampling | None = None,
     resamples: int = 2000,
     confidence: float = 0.95,
     seed: int = 0,
     working_bytes: int = WORKING_BYTES,
 ) -> dict[str, Interval]:
-    """Return the percentile bootstrap interval over rows of each metric, all from the same resamples.
+    """Return the percentile bootstrap interval over rows of each metric, `choose_resampling` deciding where None is given.
 
-    Takes `expected` (rows,) and `probabilities` (rows, classes). Each resample draws as many rows as there are, with
-    replacement (Efron and Tibshirani 1993, "An introduction to the bootstrap", chapter 13). The interval covers the
-    choice of evaluation rows, not the choice of training seed. The draws depend on `seed` and the number of rows only.
+    Each resample draws as many rows as there are, with replacement (Efron and Tibshirani 1993, "An introduction to the
+    bootstrap", chapter 13). The interval covers the choice of evaluation rows, not the choice of training seed.
     The calibration error is an upward-biased estimate, and resampling adds that bias again: its interval lies high.
 
     Raises:
         RecipeError: no metric has this name.
-        InvalidResultError, DataError, FinetuneError: as `finetune.metrics.check_arrays`.
         FinetuneError: `resamples` is below 1 or `confidence` is not between 0 and 1.
     """
     _check_confidence(confidence)
     if resamples < 1:
         raise FinetuneError(f"the bootstrap needs at least one resample, got {resamples}")
-    reasons = {name: metrics.score(name, expected, probabilities).reason for name in names}
+    reasons = {name: metrics.score(name, answers).reason or too_few_rows(name, answers) for name in names}
     defined = [name for name, reason in reasons.items() if not reason]
     intervals = {name: Interval(None, None, 1.0, reason) for name, reason in reasons.items()}
     if defined:
-        drawn = _resampled_values(defined, _Rows(expected, probabilities), resamples, seed, working_bytes)
-        intervals |= {name: _percentile_interval(values, confidence) for name, values in drawn.items()}
+        how = resampling or choose_resampling(answers.expected)
+        drawn = bootstrap_values(defined, [answers], how, resamples, seed=seed, working_bytes=working_bytes)
+        intervals |= {name: percentile_interval(values[0], confidence) for name, values in drawn.items()}
     return intervals
 
 
-def weighted_values(
-    names: Sequence[str], expected: ArrayLike, probabilities: ArrayLike, weights: ArrayLike
-) -> dict[str, Values]:
-    """Return each metric (resamples,) with row i counted `weights[resample, i]` times, NaN where it is undefined.
+def too_few_rows(name: str, answers: Answers) -> str:
+    """Return why these rows are too few for an interval of a metric, or an empty string."""
+    if len(answers) < FEWEST_ROWS:
+        return f"fewer than {FEWEST_ROWS} rows"
+    smallest = np.bincount(answers.expected, minlength=answers.classes).min()
+    if answers.classes == 2 and name in NEED_BOTH_CLASSES and smallest < FEWEST_UNITS_OF_A_CLASS:
+        return f"fewer than {FEWEST_UNITS_OF_A_CLASS} rows of a class"
+    return ""
 
-    Takes `expected` (rows,), `probabilities` (rows, classes) and `weights` (resamples, rows), some of them positive in
-    each resample. F1, precision and recall are those of class 1.
 
-    Raises:
-        RecipeError: no metric has this name.
-        InvalidResultError, DataError, FinetuneError: as `finetune.metrics.check_arrays`.
-    """
-    known = [metrics.get_metric(name).name for name in names]
-    return _Rows(expected, probabilities).values(known, np.asarray(weights, dtype=np.float64))
+def percentile_interval(values: Values, confidence: float = 0.95) -> Interval:
+    """Return the interval between two quantiles of resampled values (resamples,), of which NaN are undefined."""
+    defined = values[~np.isnan(values)]
+    undefined_share = (len(values) - len(defined)) / len(values)
+    if undefined_share > UNDEFINED_LIMIT:
+        reason = f"undefined in {undefined_share:.1%} of the resamples, allowed are {UNDEFINED_LIMIT:.0%}"
+        return Interval(None, None, undefined_share, reason)
+    low, high = np.quantile(defined, [(1 - confidence) / 2, (1 + confidence) / 2])
+    return Interval(float(low), float(high), undefined_share)
 
 
 def interval_of_mean(values: Sequence[float], confidence: float = 0.95) -> Interval:
@@ -127,6 +133,60 @@ def interval_of_mean(values: Sequence[float], confidence: float = 0.95) -> Inter
     mean = standard_statistics.mean(numbers)
     half = quantile * standard_statistics.stdev(numbers) / math.sqrt(len(numbers))
     return Interval(mean - half, mean + half)
+
+
+@dataclass(frozen=True)
+class Variance:
+    """One source of variance of an estimate, and how well it is known."""
+
+    value: float
+    degrees_of_freedom: float
+
+
+def variance_of_mean(values: Sequence[float]) -> Variance:
+    """Return the variance of the mean of at least two seeds' values."""
+    numbers = _finite(values)
+    return Variance(standard_statistics.variance(numbers) / len(numbers), len(numbers) - 1)
+
+
+def variance_over_rows(resampled: Values, units: int) -> Variance:
+    """Return the variance of resampled values (resamples,) of an estimate made from `units` rows or groups."""
+    return Variance(float(np.nanvar(resampled, ddof=1)), max(1, units - 1))
+
+
+def standard_error_and_quantile(sources: Sequence[Variance], confidence: float = 0.95) -> tuple[float, float]:
+    """Return the standard error of an estimate with independent sources of variance, and the Student t quantile for it.
+
+    The degrees of freedom are those of Satterthwaite (1946), "An approximate distribution of estimates of variance components".
+    """
+    from scipy.special import stdtrit
+
+    total = sum(source.value for source in sources)
+    if total == 0:
+        return 0.0, 0.0
+    return math.sqrt(total), float(stdtrit(degrees_of_freedom(sources), (1 + confidence) / 2))
+
+
+def degrees_of_freedom(sources: Sequence[Variance]) -> float:
+    """Return Satterthwaite's degrees of freedom of a sum of variances, of which one at least is above 0."""
+    total = sum(source.value for source in sources)
+    return total**2 / sum(source.value**2 / source.degrees_of_freedom for source in sources)
+
+
+def interval_over_seeds_and_rows(values: Sequence[float], rows: Variance, confidence: float = 0.95) -> Interval:
+    """Return the interval of the mean over seeds in which both other seeds and other rows would fall.
+
+    Takes a value for each seed, all on the same rows, and the variance over rows of their mean. The two sources are added: seeds
+    say how far another training would land, rows how far another test would (Bouthillier et al. 2021, "Accounting for variance").
+
+    Raises:
+        InvalidResultError: a value is not finite.
+    """
+    if len(values) < 2:
+        return Interval(None, None, reason="fewer than two values")
+    mean = standard_statistics.mean(_finite(values))
+    error, quantile = standard_error_and_quantile([variance_of_mean(values), rows], confidence)
+    return Interval(mean - quantile * error, mean + quantile * error)
 
 
 def summary(values: Sequence[float], confidence: float = 0.95) -> SeedSummary:
@@ -154,145 +214,3 @@ def _finite(values: Sequence[float]) -> list[float]:
     if not np.isfinite(values).all():
         raise InvalidResultError(f"a value over seeds is not finite: {list(values)}")
     return [float(value) for value in values]
-
-
-def _percentile_interval(values: Values, confidence: float) -> Interval:
-    defined = values[~np.isnan(values)]
-    undefined_share = (len(values) - len(defined)) / len(values)
-    if undefined_share > UNDEFINED_LIMIT:
-        reason = f"undefined in {undefined_share:.1%} of the resamples, allowed are {UNDEFINED_LIMIT:.0%}"
-        return Interval(None, None, undefined_share, reason)
-    low, high = np.quantile(defined, [(1 - confidence) / 2, (1 + confidence) / 2])
-    return Interval(float(low), float(high), undefined_share)
-
-
-def _resampled_values(
-    names: Sequence[str], rows: "_Rows", resamples: int, seed: int, working_bytes: int
-) -> dict[str, Values]:
-    """Return each metric (resamples,) for freshly drawn weights, as many resamples at once as the bytes allow."""
-    count = len(rows.expected)
-    block_size = max(1, working_bytes // (8 * max(count, rows.classes**2)))
-    generator = np.random.default_rng(seed)
-    values = {name: np.empty(resamples) for name in names}
-    for start in range(0, resamples, block_size):
-        weights = np.empty((min(block_size, resamples - start), count))
-        for row in weights:
-            row[:] = np.bincount(generator.integers(0, count, count), minlength=count)
-        for name, block in rows.values(names, weights).items():
-            values[name][start : start + len(weights)] = block
-    return values
-
-
-class _Rows:
-    """The evaluated rows and what all resamples of them share."""
-
-    def __init__(self, expected: ArrayLike, probabilities: ArrayLike) -> None:
-        self.expected, self.probabilities = metrics.check_arrays(expected, probabilities)
-        self.classes = self.probabilities.shape[1]
-
-    @cached_property
-    def binned_gaps(self) -> Values:
-        """Return the calibration gap of each row in the column of its bin (rows, bins)."""
-        bins, gaps = metrics.calibration_gaps(self.expected, self.probabilities)
-        columns = np.zeros((len(gaps), metrics.CALIBRATION_BINS))
-        columns[np.arange(len(gaps)), bins] = gaps
-        return columns
-
-    @cached_property
-    def rankings(self) -> list[tuple[Labels, ...]]:
-        """Return for each class against the rest its rows, the other rows by rising score, and two ranks of its rows.
-
-        The ranks of a row are how many of the other rows have a lower score, and how many do not have a higher one.
-        """
-        rankings = []
-        for label in [1] if self.classes == 2 else range(self.classes):
-            scores = self.probabilities[:, label]
-            order = np.argsort(scores, kind="stable")
-            is_positive = self.expected[order] == label
-            positives, negatives = order[is_positive], order[~is_positive]
-            lower = np.searchsorted(scores[negatives], scores[positives], side="left")
-            not_higher = np.searchsorted(scores[negatives], scores[positives], side="right")
-            rankings.append((positives, negatives, lower, not_higher))
-        return rankings
-
-    def values(self, names: Sequence[str], weights: Values) -> dict[str, Values]:
-        """Return each metric (resamples,) under `weights` (resamples, rows)."""
-        counts = self._counts(weights)
-        return {
-            name: _FROM_COUNTS[name](counts) if name in _FROM_COUNTS else _FROM_WEIGHTS[name](self, weights)
-            for name in names
-        }
-
-    def _counts(self, weights: Values) -> Values:
-        """Return the confusion counts (resamples, expected classes, predicted classes)."""
-        cells = self.expected * self.classes + metrics.predicted_labels(self.probabilities)
-        counts = np.empty((len(weights), self.classes**2))
-        for count, row in zip(counts, weights, strict=True):
-            count[:] = np.bincount(cells, weights=row, minlength=self.classes**2)
-        return counts.reshape(-1, self.classes, self.classes)
-
-
-def _ratio(numerator: Values, denominator: Values) -> Values:
-    """Return the quotient, NaN where the denominator is 0."""
-    return np.divide(numerator, denominator, out=np.full(denominator.shape, np.nan), where=denominator > 0)
-
-
-def _correct(counts: Values) -> Values:
-    return np.diagonal(counts, axis1=1, axis2=2)
-
-
-def _matthews_correlation(counts: Values) -> Values:
-    """Return the covariance form of Gorodkin (2004)."""
-    expected, predicted, rows = counts.sum(axis=2), counts.sum(axis=1), counts.sum(axis=(1, 2))
-    covariance = rows * _correct(counts).sum(axis=1) - (expected * predicted).sum(axis=1)
-    of_expected = rows**2 - (expected**2).sum(axis=1)
-    of_predicted = rows**2 - (predicted**2).sum(axis=1)
-    values = _ratio(covariance, np.sqrt(of_expected) * np.sqrt(of_predicted))
-    # The rule of metrics.py: a collapsed model scores 0, labels of one class have no value.
-    return np.where((of_predicted == 0) & (of_expected > 0), 0.0, values)
-
-
-def _recall_by_class(counts: Values) -> Values:
-    return _ratio(_correct(counts), counts.sum(axis=2))
-
-
-def _f1_by_class(counts: Values) -> Values:
-    return _ratio(2 * _correct(counts), counts.sum(axis=1) + counts.sum(axis=2))
-
-
-def _roc_auc(rows: _Rows, weights: Values) -> Values:
-    """Return the share of weighted pairs that are ranked rightly, ties counted half (Mann and Whitney 1947)."""
-    areas = np.empty((len(weights), len(rows.rankings)))
-    for column, (positives, negatives, lower, not_higher) in enumerate(rows.rankings):
-        for index, row in enumerate(weights):
-            mass = np.concatenate(([0.0], np.cumsum(row[negatives])))
-            pairs = row[positives].sum() * mass[-1]
-            wins = row[positives] @ (mass[lower] + mass[not_higher])
-            areas[index, column] = wins / (2 * pairs) if pairs else math.nan
-    return areas.mean(axis=1)
-
-
-def _mean_loss(loss: Callable[[Labels, Probabilities], Values]) -> Callable[[_Rows, Values], Values]:
-    return lambda rows, weights: weights @ loss(rows.expected, rows.probabilities) / weights.sum(axis=1)
-
-
-def _expected_calibration_error(rows: _Rows, weights: Values) -> Values:
-    return np.abs(weights @ rows.binned_gaps).sum(axis=1) / weights.sum(axis=1)
-
-
-_FROM_COUNTS: Final[dict[str, Callable[[Values], Values]]] = {
-    "matthews_correlation": _matthews_correlation,
-    "accuracy": lambda counts: _correct(counts).sum(axis=1) / counts.sum(axis=(1, 2)),
-    "balanced_accuracy": lambda counts: np.nanmean(_recall_by_class(counts), axis=1),
-    "f1": lambda counts: _f1_by_class(counts)[:, 1],
-    "macro_f1": lambda counts: np.nanmean(_f1_by_class(counts), axis=1),
-    "precision": lambda counts: _ratio(_correct(counts), counts.sum(axis=1))[:, 1],
-    "recall": lambda counts: _recall_by_class(counts)[:, 1],
-}
-
-_FROM_WEIGHTS: Final[dict[str, Callable[[_Rows, Values], Values]]] = {
-    "roc_auc": _roc_auc,
-    "brier": _mean_loss(metrics.brier_losses),
-    "log_loss": _mean_loss(metrics.log_losses),
-    "expected_calibration_error": _expected_calibration_error,
-}

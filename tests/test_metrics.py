@@ -13,8 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from finetune.answers import build_answers
+from finetune.calibration import CALIBRATION_BINS, calibration_gaps
 from finetune.errors import DataError, FinetuneError, InvalidResultError, RecipeError
-from finetune.metrics import CALIBRATION_BINS, METRICS, MetricValue, calibration_gaps, get_metric, score
+from finetune.metrics import METRICS, MetricValue, get_metric
+from finetune.metrics import score as score_answers
 
 Rows = tuple[NDArray[np.int64], NDArray[np.float64]]
 
@@ -29,6 +32,11 @@ def rows_of_a_run(draw: st.DrawFn, minimum_classes: int = 2, maximum_classes: in
     masses = np.array(weights, dtype=np.float64)
     masses[masses.sum(axis=1) == 0] = 1
     return np.array(expected, dtype=np.int64), masses / masses.sum(axis=1, keepdims=True)
+
+
+def score(name: str, expected: object, probabilities: object) -> MetricValue:
+    """Return a metric of unchecked arrays."""
+    return score_answers(name, build_answers(expected, probabilities))  # type: ignore[arg-type]
 
 
 def certain(predicted: list[int], classes: int = 2) -> NDArray[np.float64]:
@@ -95,6 +103,11 @@ def test_probability_metrics_equal_scikit_learn(rows: Rows) -> None:
             sklearn.metrics.roc_auc_score, expected, scores, multi_class="ovr", average="macro", labels=labels
         )
         assert score("roc_auc", expected, probabilities).value == pytest.approx(area, abs=1e-12)
+        precisions = [
+            quietly(sklearn.metrics.average_precision_score, expected == label, probabilities[:, label])
+            for label in ([1] if classes == 2 else labels)
+        ]
+        assert score("pr_auc", expected, probabilities).value == pytest.approx(np.mean(precisions), abs=1e-12)
     else:
         assert score("roc_auc", expected, probabilities).value is None
 

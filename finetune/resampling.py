@@ -1,0 +1,273 @@
+"""Rows drawn again and again: bootstrap, approximate randomisation, and permutation of slices, for every metric at once.
+
+Owns what one resample draws and the values of the metrics in it. Metrics that follow from confusion counts are drawn as counts
+(multinomial, binomial, hypergeometric), which has the same distribution as drawing rows and takes no time; areas and losses need
+weights of rows. What is concluded from the values is in `statistics` and `paired_tests`.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from finetune.answers import Answers, Labels
+from finetune.weighted_metrics import Values, WeightedRows, confusion_counts, count_values, needs_counts_only
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
+
+WORKING_BYTES: Final = 16 * 2**20
+"""Size of one block of row weights and of the confusion counts made from it. Larger blocks are not faster."""
+
+RARE_CLASS_ROWS: Final = 30
+"""A class with fewer rows is drawn by itself, so that no resample loses it."""
+
+BY_ROWS, WITHIN_CLASSES, BY_GROUPS = "rows", "rows within each class", "groups of like rows"
+
+
+@dataclass(frozen=True)
+class Resampling:
+    """What one resample draws.
+
+    Attributes:
+        description: the same in words.
+        strata: positions of the units, rows or groups, that are drawn among themselves.
+        group_of_row: (rows,) the group of each row; None where the units are rows.
+    """
+
+    description: str
+    strata: tuple[NDArray[np.int64], ...]
+    group_of_row: NDArray[np.int64] | None = None
+
+    @cached_property
+    def units(self) -> int:
+        """Number of rows or groups."""
+        return sum(len(stratum) for stratum in self.strata)
+
+    def draw(self, generator: np.random.Generator, resamples: int) -> Values:
+        """Return how often each unit is drawn, (resamples, units): as many of each stratum as it has, with replacement."""
+        weights = np.empty((resamples, self.units))
+        for stratum in self.strata:
+            size = len(stratum)
+            drawn = generator.integers(0, size, (resamples, size), dtype=np.int32).astype(np.int64)
+            drawn += np.arange(resamples)[:, None] * size
+            weights[:, stratum] = np.bincount(drawn.ravel(), minlength=resamples * size).reshape(resamples, size)
+        return weights
+
+    def spread(self, of_units: Values) -> Values:
+        """Return weights of units (resamples, units) as weights of rows (resamples, rows)."""
+        return of_units if self.group_of_row is None else of_units[:, self.group_of_row]
+
+
+def choose_resampling(expected: Labels, groups: Sequence[str] | None = None) -> Resampling:
+    """Return how to resample rows with these labels: by groups where rows come in groups, within classes where one is rare."""
+    if groups is not None and len(set(groups)) < len(groups):
+        _, numbers = np.unique(np.asarray(groups, dtype=object).astype(str), return_inverse=True)
+        return Resampling(BY_GROUPS, (np.arange(numbers.max() + 1),), numbers.astype(np.int64))
+    classes, counts = np.unique(expected, return_counts=True)
+    if len(classes) > 1 and counts.min() < RARE_CLASS_ROWS:
+        return Resampling(WITHIN_CLASSES, tuple(np.flatnonzero(expected == label) for label in classes))
+    return Resampling(BY_ROWS, (np.arange(len(expected)),))
+
+
+def bootstrap_values(
+    names: Sequence[str],
+    models: Sequence[Answers],
+    resampling: Resampling,
+    resamples: int,
+    *,
+    seed: int = 0,
+    working_bytes: int = WORKING_BYTES,
+) -> dict[str, Values]:
+    """Return each metric (models, resamples) on resampled rows (Efron and Tibshirani 1993, chapters 6 and 13).
+
+    All models see the same resamples of a metric, so that their differences are paired.
+    """
+    found = {name: np.empty((len(models), resamples)) for name in names}
+    counted = [name for name in names if needs_counts_only(name)]
+    if counted:
+        cells = _Cells.of(models, resampling)
+        generator = np.random.default_rng([seed, 0])
+        for part, block in _blocks(resamples, max(cells.size, models[0].classes ** 2, resampling.units), working_bytes):
+            weights = cells.draw(generator, block)
+            for number in range(len(models)):
+                counts = cells.confusion(number, weights)
+                for name in counted:
+                    found[name][number, part] = count_values(name, counts)
+    weighted = [name for name in names if name not in counted]
+    if weighted:
+        rows = [WeightedRows(answers) for answers in models]
+        generator = np.random.default_rng([seed, 1])
+        for part, block in _blocks(resamples, len(models[0]), working_bytes):
+            weights = resampling.spread(resampling.draw(generator, block))
+            for number, of_model in enumerate(rows):
+                for name, values in of_model.values(weighted, weights).items():
+                    found[name][number, part] = values
+    return found
+
+
+def randomisation_differences(
+    names: Sequence[str],
+    first: Sequence[Answers],
+    second: Sequence[Answers],
+    resampling: Resampling,
+    resamples: int,
+    *,
+    seed: int = 0,
+    working_bytes: int = WORKING_BYTES,
+) -> dict[str, Values]:
+    """Return mean of `second` minus mean of `first` (resamples,) with each row's answers swapped by a coin.
+
+    Takes as many models on either side; a coin swaps all of a row, or group, at once. This is approximate randomisation
+    (Noreen 1989; Yeh 2000, "More accurate tests for the statistical significance of result differences").
+    """
+    sides, pairs = (*first, *second), len(first)
+    found = {name: np.zeros(resamples) for name in names}
+    counted = [name for name in names if needs_counts_only(name)]
+    if counted:
+        cells = _Cells.of(sides, resampling)
+        generator = np.random.default_rng([seed, 2])
+        for part, block in _blocks(resamples, max(cells.size, first[0].classes ** 2, resampling.units), working_bytes):
+            swapped = cells.flip(generator, block)
+            kept = cells.counts - swapped
+            for one, other in zip(range(pairs), range(pairs, 2 * pairs), strict=True):
+                of_first = cells.confusion(one, kept) + cells.confusion(other, swapped)
+                of_second = cells.confusion(other, kept) + cells.confusion(one, swapped)
+                for name in counted:
+                    found[name][part] += (count_values(name, of_second) - count_values(name, of_first)) / pairs
+    weighted = [name for name in names if name not in counted]
+    if weighted:
+        # Both answers to a row stand one after the other, and a coin says which of them counts on which side.
+        stacked = [WeightedRows(_stack(one, other)) for one, other in zip(first, second, strict=True)]
+        generator = np.random.default_rng([seed, 3])
+        for part, block in _blocks(resamples, 4 * len(first[0]), working_bytes):
+            coins = resampling.spread(generator.integers(0, 2, (block, resampling.units)).astype(np.float64))
+            of_first, of_second = np.hstack([1 - coins, coins]), np.hstack([coins, 1 - coins])
+            for rows in stacked:
+                before, after = rows.values(weighted, of_first), rows.values(weighted, of_second)
+                for name in weighted:
+                    found[name][part] += (after[name] - before[name]) / pairs
+    return found
+
+
+def slice_differences(
+    name: str,
+    answers: Answers,
+    is_inside: NDArray[np.bool_],
+    resampling: Resampling,
+    resamples: int,
+    *,
+    seed: int = 0,
+    working_bytes: int = WORKING_BYTES,
+) -> Values:
+    """Return a metric inside minus outside (resamples,) for slices of the same size drawn from all rows.
+
+    Where rows come in groups that lie wholly inside or outside, whole groups are drawn.
+    """
+    values = np.empty(resamples)
+    generator = np.random.default_rng([seed, 4])
+    of_group = _groups_inside(is_inside, resampling)
+    if of_group is None and needs_counts_only(name):
+        cells = _Cells.of([answers], resampling)
+        for part, block in _blocks(resamples, max(cells.size, answers.classes**2), working_bytes):
+            drawn = generator.multivariate_hypergeometric(cells.counts, int(is_inside.sum()), size=block)
+            inside, outside = cells.confusion(0, drawn), cells.confusion(0, cells.counts - drawn)
+            values[part] = count_values(name, inside) - count_values(name, outside)
+        return values
+    rows = WeightedRows(answers)
+    mask = (is_inside if of_group is None else of_group).astype(np.float64)
+    for part, block in _blocks(resamples, 2 * len(answers), working_bytes):
+        drawn = generator.permuted(np.tile(mask, (block, 1)), axis=1)
+        weights = drawn if of_group is None else resampling.spread(drawn)
+        values[part] = rows.values([name], weights)[name] - rows.values([name], 1 - weights)[name]
+    return values
+
+
+def _groups_inside(is_inside: NDArray[np.bool_], resampling: Resampling) -> NDArray[np.bool_] | None:
+    """Return which groups lie inside a slice, (groups,), or None where rows have no groups or one is cut by the slice."""
+    if resampling.group_of_row is None:
+        return None
+    inside = np.bincount(resampling.group_of_row, weights=is_inside)
+    sizes = np.bincount(resampling.group_of_row)
+    return inside > 0 if np.all((inside == 0) | (inside == sizes)) else None
+
+
+def _stack(one: Answers, other: Answers) -> Answers:
+    return Answers(
+        np.concatenate([one.expected, other.expected]),
+        np.concatenate([one.predicted, other.predicted]),
+        np.concatenate([one.probabilities, other.probabilities]),
+    )
+
+
+def _blocks(resamples: int, width: int, working_bytes: int) -> Iterator[tuple[slice, int]]:
+    """Go through the resamples, as many at once as the bytes allow."""
+    size = max(1, working_bytes // (8 * max(1, width)))
+    for start in range(0, resamples, size):
+        block = min(size, resamples - start)
+        yield slice(start, start + block), block
+
+
+@dataclass(frozen=True)
+class _Cells:
+    """Rows that every model answered alike are one cell, so that a resample is a handful of counts.
+
+    Attributes:
+        counts: (cells,) rows of each.
+        answers: for each model its answer to one row of each cell.
+        strata: positions of the cells that are drawn among themselves; None where groups are drawn.
+        by_group: rows of each group in each cell, (groups, cells), sparse.
+    """
+
+    counts: NDArray[np.int64]
+    answers: tuple[Answers, ...]
+    strata: tuple[NDArray[np.int64], ...]
+    resampling: Resampling
+    of_row: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, models: Sequence[Answers], resampling: Resampling) -> "_Cells":
+        patterns = np.stack([models[0].expected, *(answers.predicted for answers in models)], axis=1)
+        _, examples, of_row, counts = np.unique(
+            patterns, axis=0, return_index=True, return_inverse=True, return_counts=True
+        )
+        of_row = of_row.reshape(-1)
+        answers = tuple(answers[examples] for answers in models)
+        strata = () if resampling.group_of_row is not None else tuple(np.unique(of_row[s]) for s in resampling.strata)
+        return cls(counts.astype(np.int64), answers, strata, resampling, of_row)
+
+    @property
+    def size(self) -> int:
+        return len(self.counts)
+
+    @cached_property
+    def by_group(self) -> "csr_array":
+        from scipy.sparse import csr_array
+
+        groups = self.resampling.group_of_row
+        assert groups is not None
+        return csr_array((np.ones(len(groups)), (groups, self.of_row)), shape=(self.resampling.units, self.size))
+
+    def draw(self, generator: np.random.Generator, resamples: int) -> Values:
+        """Return the rows of each cell (resamples, cells) in bootstrap resamples."""
+        if self.resampling.group_of_row is not None:
+            return np.asarray(self.resampling.draw(generator, resamples) @ self.by_group)
+        drawn = np.zeros((resamples, self.size))
+        for stratum in self.strata:
+            counts = self.counts[stratum]
+            drawn[:, stratum] = generator.multinomial(counts.sum(), counts / counts.sum(), size=resamples)
+        return drawn
+
+    def flip(self, generator: np.random.Generator, resamples: int) -> Values:
+        """Return how many rows of each cell a fair coin chose, (resamples, cells)."""
+        if self.resampling.group_of_row is not None:
+            coins = generator.integers(0, 2, (resamples, self.resampling.units)).astype(np.float64)
+            return np.asarray(coins @ self.by_group)
+        return generator.binomial(self.counts, 0.5, size=(resamples, self.size)).astype(np.float64)
+
+    def confusion(self, model: int, weights: ArrayLike) -> Values:
+        """Return the confusion counts (resamples, classes, classes) of a model whose cells have `weights` (resamples, cells)."""
+        return confusion_counts(self.answers[model], np.asarray(weights, dtype=np.float64))
