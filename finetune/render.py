@@ -5,14 +5,14 @@ Owns markup, and that no text of the data can become markup. The strings are mad
 """
 
 import re
-from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from markupsafe import Markup
 
 from finetune import report_facts as facts
 from finetune import report_tables as tables
+from finetune.markup import build_page_parts, html_environment, markdown_environment
 from finetune.pictures import draw_confusion, draw_learning_curve, follow_page
 from finetune.records import Report
 from finetune.resolved import render_yaml
@@ -21,10 +21,8 @@ from finetune.strips import build_forest, draw_strips
 from finetune.wording import build_headline, plain, visible
 
 if TYPE_CHECKING:
-    from jinja2 import Environment
     from rich.console import RenderableType
 
-TEMPLATES: Final = Path(__file__).parent / "assets" / "templates"
 LEARNING_CURVE, CONFUSION = "learning_curve", "confusion"
 LONGEST_TEXT_IN_MARKDOWN = 200
 
@@ -63,15 +61,14 @@ def list_pictures(report: Report) -> list[str]:
 def render_html(report: Report, pictures: dict[str, str] | None = None) -> str:
     """Return the report as one HTML page that loads nothing; `pictures` are drawn where they are not given."""
     drawn = pictures if pictures is not None else draw_pictures(report)
-    # The style sheet is this package's own, and a picture is XML whose texts were escaped when it was written.
-    css = Markup((TEMPLATES / "report.css").read_text(encoding="utf-8"))  # noqa: S704
+    # A picture is XML whose texts were escaped when it was written.
     inside = {name: Markup(follow_page(picture)) for name, picture in drawn.items()}  # noqa: S704
     return (
-        _html_environment()
+        html_environment()
         .get_template("report.html.j2")
         .render(
             _build_view(report),
-            css=css,
+            **build_page_parts(),
             forest=build_forest(report),
             pictures=inside,
             mistakes=tables.build_mistake_table(report),
@@ -83,7 +80,7 @@ def render_html(report: Report, pictures: dict[str, str] | None = None) -> str:
 def render_markdown(report: Report) -> str:
     """Return the report as GitHub-flavoured Markdown; it shows the pictures that `render_files` writes beside it."""
     text = (
-        _markdown_environment()
+        markdown_environment()
         .get_template("report.md.j2")
         .render(
             _build_view(report),
@@ -154,56 +151,3 @@ def _build_view(report: Report) -> dict[str, Any]:
         "provenance": facts.list_provenance(report),
         "recipe": visible(render_yaml(report.recipe)).rstrip(),
     }
-
-
-@cache
-def _html_environment() -> "Environment":
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    return Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-
-
-@cache
-def _markdown_environment() -> "Environment":
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    made = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        finalize=neutralise,
-    )
-    made.filters["fenced"] = _fence
-    return made
-
-
-def neutralise(text: object) -> Markup:
-    """Return text that Markdown shows as it stands: no emphasis, code, link, mention, heading, cell border or HTML.
-
-    References to characters are text to Markdown wherever they stand; GitHub makes links of names and numbers after that,
-    which a space without width prevents.
-    """
-    if isinstance(text, Markup):
-        return text
-    inert = re.sub(
-        r"[@#](?=\w)|(?<=www)(?=\.)|\bGH(?=-\d)", lambda found: f"{found[0]}\u200b", str(text), flags=re.IGNORECASE
-    )
-    inert = re.sub(r"[&<>|`*\[\]\\~$]|(?<![^\W_])_|_(?![^\W_])", lambda found: f"&#{ord(found[0])};", inert)
-    inert = re.sub(r"(?<=\w):(?=//|\w+@)", "&#58;", inert).replace("\u200b", "&#8203;")
-    # At the start of a line a mark would begin a list, a heading or a quotation.
-    return Markup(re.sub(r"^(\d*)([-+=#.)])(?=[\s=-]|$)", lambda found: f"{found[1]}&#{ord(found[2])};", inert))  # noqa: S704
-
-
-def _fence(text: str) -> Markup:
-    """Return text as a block of code whose fence is longer than any in it."""
-    longest = max((len(run) for run in re.findall("`+", text)), default=0)
-    fence = "`" * max(3, longest + 1)
-    return Markup(f"{fence}yaml\n{text}\n{fence}")  # noqa: S704

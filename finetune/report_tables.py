@@ -38,6 +38,8 @@ class Row:
         ticks: what the baselines reached, for the same picture.
         shades: for each cell the share, 0 to 1, that colours it.
         is_alarming: whether the row must be seen.
+        is_flagged: whether it stands out, for better or worse.
+        anchor: the id under which the row can be pointed at, empty for none.
     """
 
     cells: tuple[str, ...]
@@ -45,17 +47,32 @@ class Row:
     ticks: tuple[float, ...] = ()
     shades: tuple[float, ...] = ()
     is_alarming: bool = False
+    is_flagged: bool = False
+    anchor: str = ""
 
 
 @dataclass(frozen=True)
 class Table:
-    """A caption, column titles, rows; `align` holds l (text) or r (figures) for each column, `note` explains."""
+    """A caption, column titles, rows.
+
+    Attributes:
+        align: l (text) or r (figures) for each column.
+        note: what explains the table.
+        anchor: the id under which the table can be pointed at, empty for none.
+        texts: the columns that hold running text of the data.
+        measured: the column beside which the figures of the rows are drawn.
+        is_sortable: whether its rows are of one kind, so that another order makes sense.
+    """
 
     caption: str
     columns: tuple[str, ...]
     rows: tuple[Row, ...]
     align: str
     note: str = ""
+    anchor: str = ""
+    texts: tuple[int, ...] = ()
+    measured: int = 1
+    is_sortable: bool = True
 
 
 def _main_scores(report: Report, slice_name: str | None = None) -> list[Score]:
@@ -236,7 +253,11 @@ def build_mistake_table(report: Report, longest_text: int | None = None) -> Tabl
         for mistake in report.mistakes
     ]
     return Table(
-        "Wrong answers, surest first", ("row", "text", "expected", "predicted", "probability"), tuple(rows), "llllr"
+        "Wrong answers, surest first",
+        ("row", "text", "expected", "predicted", "probability"),
+        tuple(rows),
+        "llllr",
+        texts=(1,),
     )
 
 

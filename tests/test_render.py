@@ -1,5 +1,7 @@
 """What a rendered report promises, whatever stands in the data."""
 
+import base64
+import hashlib
 import io
 import re
 import time
@@ -9,11 +11,15 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from rich.console import Console
 
+from finetune.anchors import name_place
+from finetune.markup import neutralise
 from finetune.records import Report
-from finetune.render import neutralise, render_console, render_files, render_html, render_markdown
+from finetune.render import render_console, render_files, render_html, render_markdown
 from finetune.report_tables import build_score_table, build_seed_table, build_slice_table, build_summary_table
 from finetune.run_dir import RunDir
 from finetune.wording import build_headline, compare, format_score, format_seconds, plain
@@ -55,6 +61,7 @@ ELEMENTS = {
     "meta",
     "title",
     "style",
+    "script",
     "body",
     "header",
     "main",
@@ -156,7 +163,7 @@ class Page(HTMLParser):
             self.unbalanced.append(tag)
 
     def handle_data(self, data: str) -> None:
-        if "style" not in self.open:
+        if not {"style", "script"} & set(self.open):
             self.words.append(data)
 
     @property
@@ -284,7 +291,36 @@ def test_html_has_no_external_reference(build: Callable[[], Report]) -> None:
     assert all(pointer.startswith("#") and pointer[1:] in ids for pointer in pointers)
     assert len(ids) == len(set(ids))
     assert not re.search(r"@import|url\((?!#)", render_html(build()))
-    assert ("content", "default-src 'none'; style-src 'unsafe-inline'; img-src data:") in page.attributes
+
+
+@pytest.mark.parametrize("build", EXAMPLES.values(), ids=EXAMPLES)
+def test_the_only_script_that_may_run_is_the_one_in_the_page(build: Callable[[], Report]) -> None:
+    text = render_html(build())
+    (script,) = re.findall(r"<script>(.*?)</script>", text, flags=re.DOTALL)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    policy = f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'; img-src data:"
+    assert ("content", policy) in Page(text).attributes
+
+
+def test_the_script_holds_nothing_of_the_data() -> None:
+    scripts = {
+        re.findall(r"<script>(.*?)</script>", render_html(build()), flags=re.DOTALL)[0] for build in EXAMPLES.values()
+    }
+    assert len(scripts) == 1
+
+
+names = st.text(max_size=60) | st.sampled_from(["a b", "a-b", "A B", "a--b", "", "é", "in-domain", "0123456789ab"])
+
+
+@given(st.lists(st.tuples(names, names), unique=True, max_size=20))
+def test_different_figures_have_different_and_safe_places(figures: list[tuple[str, str]]) -> None:
+    places = [name_place("slice", *names) for names in figures]
+    assert len(set(places)) == len(places)
+    assert all(re.fullmatch(r"[a-z][a-z0-9_-]*", place) for place in places)
+
+
+def test_the_place_of_a_plain_name_is_that_name() -> None:
+    assert name_place("slice", "in-domain", "roc_auc") == "slice--in-domain--roc_auc"
 
 
 @pytest.mark.parametrize("build", EXAMPLES.values(), ids=EXAMPLES)
@@ -303,7 +339,7 @@ def test_text_of_the_data_cannot_become_markup(text: str) -> None:
     assert set(page.elements) <= ELEMENTS
     assert {name for name, _ in page.attributes} <= ATTRIBUTES
     assert page.elements.count("svg") == 2
-    assert page.elements.count("style") == 1
+    assert page.elements.count("style") == page.elements.count("script") == 1
     assert not page.unbalanced
     assert plain(text) in page.text
 
