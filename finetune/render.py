@@ -12,13 +12,14 @@ from markupsafe import Markup
 
 from finetune import report_facts as facts
 from finetune import report_tables as tables
+from finetune.headline import build_headline
 from finetune.markup import build_page_parts, html_environment, markdown_environment
 from finetune.pictures import draw_confusion, draw_learning_curve, follow_page
 from finetune.records import Report
 from finetune.resolved import render_yaml
 from finetune.run_dir import RunDir, write_text
 from finetune.strips import build_forest, draw_strips
-from finetune.wording import build_headline, plain, visible
+from finetune.wording import plain, visible
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

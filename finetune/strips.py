@@ -10,7 +10,16 @@ from typing import Any
 from finetune.records import Report, Score
 from finetune.report_tables import Figures, Row, Table
 from finetune.scores import pick
-from finetune.wording import find_rivals, find_summary, format_range, main_predictor, plain, write_score, write_summary
+from finetune.wording import (
+    find_rivals,
+    find_summary,
+    format_range,
+    main_predictor,
+    mean_interval,
+    plain,
+    write_score,
+    write_summary,
+)
 
 STEPS = (0.05, 0.1, 0.2, 0.25, 0.5, 1.0, 2.0, 5.0)
 
@@ -93,7 +102,7 @@ def build_forest(report: Report) -> dict[str, Any]:
             (
                 f"mean of {summary.n} seeds",
                 write_summary(summary),
-                (summary.mean, summary.low, summary.high),
+                (summary.mean, *mean_interval(summary)),
                 tuple(summary.values),
                 "run",
             )

@@ -1,19 +1,16 @@
 """The words and figures of a report: every string that its HTML, its Markdown and the terminal show alike.
 
-Owns how numbers are written, what is said of a score, and the headline. Which strings make up which table is in `report_tables`,
-what markup surrounds them in `render`.
+Owns how numbers are written, and which of a report's scores are shown. The headline is in `headline`, which strings make up which
+table in `report_tables`, what markup surrounds them in `render`.
 """
 
 import unicodedata
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
 
 from finetune.metrics import METRICS
-from finetune.records import BandVerdict, Report, Score, SeedSummaryRecord
+from finetune.records import Report, Score, SeedSummaryRecord
 from finetune.scores import pick
 
-Tone = Literal["good", "bad", "open"]
 NOT_MEASURED = "not measured"
 SMALLEST_P = 1e-6
 """No number of resamples that anybody draws tells smaller p-values apart."""
@@ -97,16 +94,19 @@ def write_score(score: Score | None) -> str:
     return format_score(score.value, score.low, score.high, score.reason) if score else "–"
 
 
+def mean_interval(summary: SeedSummaryRecord) -> tuple[float | None, float | None]:
+    """Return the widest claim that can be made of the mean: its interval over seeds and rows, or over seeds where only that is known."""
+    if summary.both_low is not None and summary.both_high is not None:
+        return summary.both_low, summary.both_high
+    return summary.low, summary.high
+
+
 def write_summary(summary: SeedSummaryRecord) -> str:
-    """Return mean ± standard deviation with the interval of the mean."""
-    if summary.standard_deviation is None:
-        return format_score(summary.mean)
-    spread = f"{format_score_value(summary.mean)} ± {format_score_value(summary.standard_deviation)}"
-    return (
-        spread
-        if summary.low is None or summary.high is None
-        else f"{spread} ({format_range(summary.low, summary.high)})"
-    )
+    """Return mean ± standard deviation over seeds with the interval of the mean."""
+    low, high = mean_interval(summary)
+    spread = f" ± {format_score_value(summary.standard_deviation)}" if summary.standard_deviation is not None else ""
+    interval = f" ({format_range(low, high)})" if low is not None and high is not None else ""
+    return f"{format_score_value(summary.mean)}{spread}{interval}"
 
 
 def format_count(count: int) -> str:
@@ -147,35 +147,6 @@ def metric_title(name: str) -> str:
     return METRICS[name].title if name in METRICS else plain(name)
 
 
-@dataclass(frozen=True)
-class Verdict:
-    """One sentence on how the score stands, and whether that is good news."""
-
-    tone: Tone
-    text: str
-
-
-@dataclass(frozen=True)
-class Headline:
-    """What a reader in a hurry gets.
-
-    Attributes:
-        score: the figure with its interval.
-        value: the figure alone; `rest` is what follows it in `score`.
-        ensemble: the sentence on the ensemble of seeds, empty for a single seed.
-        sentence: all of it on one line.
-    """
-
-    metric: str
-    score: str
-    value: str
-    rest: str
-    rows: str
-    ensemble: str
-    verdicts: tuple[Verdict, ...]
-    sentence: str
-
-
 def main_predictor(report: Report) -> str:
     """Return whose scores the tables show: the model, or the ensemble of seeds."""
     first = pick(report.scores, report.primary_metric) or next(iter(report.scores), None)
@@ -187,113 +158,6 @@ def find_summary(report: Report, name: str, slice_name: str = "all") -> SeedSumm
     return next((entry for entry in report.seed_summaries if entry.name == name and entry.slice == slice_name), None)
 
 
-def build_headline(report: Report) -> Headline:
-    """Return the headline: the primary metric on all test rows, and what it is worth."""
-    main = pick(report.scores, report.primary_metric, predictor=main_predictor(report))
-    summary = find_summary(report, report.primary_metric)
-    rows = f"on {count_of(main.n, 'test row')}" if main else "on no test rows"
-    score, over = (
-        (write_summary(summary), f" over {count_of(summary.n, 'seed')}") if summary else (write_score(main), "")
-    )
-    ensemble = (
-        f"The {plain(main.predictor)} scores {write_score(main)}." if summary and main and len(report.seeds) > 1 else ""
-    )
-    verdicts = (*_judge_baselines(report, main, summary), *_judge_bands(report))
-    value, _, rest = score.partition(" ")
-    sentence = f"{metric_title(report.primary_metric)} {score}{over} {rows}: {'; '.join(_short_verdicts(report, main, summary))}."
-    return Headline(
-        metric_title(report.primary_metric),
-        score,
-        value,
-        rest,
-        f"{over.strip()} {rows}".strip(),
-        ensemble,
-        verdicts,
-        sentence,
-    )
-
-
-def compare(
-    value: float | None, low: float | None, high: float | None, rival: float | None, *, higher_is_better: bool
-) -> tuple[Tone, str]:
-    """Say how a score stands to a baseline; only an interval wholly on one side makes it clear."""
-    if value is None or rival is None:
-        return "open", "not comparable with"
-    sign = 1 if higher_is_better else -1
-    # An interval without width is that of a model which always answers alike: it makes nothing clear.
-    ends = [sign * (end - rival) for end in (low, high) if end is not None and low != high]
-    if len(ends) == 2 and min(ends) > 0:
-        return "good", "clearly better than"
-    if len(ends) == 2 and max(ends) < 0:
-        return "bad", "clearly worse than"
-    return ("open", "not clearly better than") if sign * (value - rival) > 0 else ("bad", "not better than")
-
-
-def _stand(main: Score | None, summary: SeedSummaryRecord | None, rival: Score) -> tuple[Tone, str]:
-    value, low, high = (
-        (summary.mean, summary.low, summary.high)
-        if summary
-        else (main.value, main.low, main.high)
-        if main
-        else (None,) * 3
-    )
-    return compare(value, low, high, rival.value, higher_is_better=rival.higher_is_better)
-
-
 def find_rivals(report: Report, metric: str) -> list[Score]:
     """Return what the baselines reached on all test rows."""
     return [score for score in report.baselines if score.name == metric and score.slice == "all"]
-
-
-def _judge_baselines(report: Report, main: Score | None, summary: SeedSummaryRecord | None) -> list[Verdict]:
-    found = []
-    for rival in find_rivals(report, report.primary_metric):
-        tone, words = _stand(main, summary, rival)
-        found.append(
-            Verdict(tone, f"{begin_sentence(words)} the baseline {plain(rival.predictor)}, {write_score(rival)}.")
-        )
-    return found or [Verdict("open", "No baseline was scored.")]
-
-
-def describe_band(band: BandVerdict) -> str:
-    """Return which scores a band allows."""
-    where = "all rows" if band.slice == "all" else plain(band.slice)
-    return f"{metric_title(band.metric)} on {where}, {format_range(band.low, band.high)}"
-
-
-def _judge_bands(report: Report) -> list[Verdict]:
-    found = []
-    for band in report.bands:
-        higher_is_better = METRICS[band.metric].higher_is_better if band.metric in METRICS else True
-        tones: dict[str, Tone] = {
-            "within": "good",
-            "above": "good" if higher_is_better else "bad",
-            "below": "bad" if higher_is_better else "good",
-            "not comparable": "open",
-        }
-        words = "Not comparable with" if band.verdict == "not comparable" else band.verdict.capitalize()
-        reason = f": {plain(band.reason)}" if band.reason else ""
-        source = f". Source: {plain(band.source)}" if band.source else "."
-        found.append(Verdict(tones[band.verdict], f"{words} the expected band ({describe_band(band)}){reason}{source}"))
-    return found or [Verdict("open", "The recipe names no expected band.")]
-
-
-def _short_verdicts(report: Report, main: Score | None, summary: SeedSummaryRecord | None) -> list[str]:
-    """Return the few words on each of baselines and band that end the one-line verdict."""
-    collapsed = [seed for seed in report.seeds if seed.collapsed_to is not None]
-    found = []
-    if collapsed:
-        found.append(
-            "the model predicts one class only"
-            if len(report.seeds) == 1
-            else f"{len(collapsed)} of {count_of(len(report.seeds), 'seed')} collapsed to one class"
-        )
-    by_standing: dict[str, list[str]] = {}
-    for rival in find_rivals(report, report.primary_metric):
-        by_standing.setdefault(_stand(main, summary, rival)[1], []).append(f"the {plain(rival.predictor)}")
-    found += [f"{words} {list_words(names)}" for words, names in by_standing.items()]
-    bands = [band for band in report.bands if band.metric == report.primary_metric and band.slice == "all"]
-    found += [
-        f"{band.verdict}{' with' if band.verdict == 'not comparable' else ''} the expected band" for band in bands
-    ]
-    return found or ["nothing to compare it with"]

@@ -17,12 +17,13 @@ from markdown_it import MarkdownIt
 from rich.console import Console
 
 from finetune.anchors import name_place
+from finetune.headline import build_headline, compare
 from finetune.markup import neutralise
 from finetune.records import Report
 from finetune.render import render_console, render_files, render_html, render_markdown
 from finetune.report_tables import build_score_table, build_seed_table, build_slice_table, build_summary_table
 from finetune.run_dir import RunDir
-from finetune.wording import build_headline, compare, format_score, format_seconds, plain
+from finetune.wording import format_score, format_seconds, plain
 from tests.report_examples import (
     COLLAPSE,
     EXAMPLES,
