@@ -15,8 +15,8 @@ from finetune.errors import FinetuneError, SettingError, UnavailableError
 from finetune.recipe_file import LoadedRecipe, load_recipe
 
 if TYPE_CHECKING:
-    from finetune.fit import SeedJob
     from finetune.model import LoadedModel
+    from finetune.prepare import SeedJob
     from finetune.run_dir import RunDir
     from finetune.trainer import TrainOutcome
 
@@ -101,7 +101,7 @@ class _Checks:
         return f"{self.checkpoint.name}: {self.parameters:,} parameters, SHA-256 {self.checkpoint.sha256[:12]}"
 
     def step(self) -> str:
-        from finetune.fit import prepare_job
+        from finetune.prepare import prepare_job
         from finetune.processes import Processes
         from finetune.task import get_task
 

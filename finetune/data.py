@@ -68,7 +68,7 @@ def load_data(recipe: Recipe, task: Task) -> TaskData:
     # Slices are those of the test; where none is supplied, its rows come from another part.
     supplier = next(part for part in ("test", "dev", "train") if part in wanted)
     for part in wanted:
-        splits[part], label_set, found = _load_part(part, located, recipe, task, label_set)
+        splits[part], label_set, found = _load_part(part, located, recipe, label_set)
         if part == supplier:
             slice_columns = found
     _refuse_missing_slices(recipe, slice_columns, located.files[supplier][0])
@@ -98,7 +98,7 @@ def load_data(recipe: Recipe, task: Task) -> TaskData:
 
 
 def _load_part(
-    part: Part, located: LocatedData, recipe: Recipe, task: Task, label_set: LabelSet
+    part: Part, located: LocatedData, recipe: Recipe, label_set: LabelSet
 ) -> tuple[Split, LabelSet, tuple[str, ...]]:
     """Read the files of one part into a split whose rows are numbered through from 0."""
     import pyarrow as pa
@@ -108,7 +108,7 @@ def _load_part(
     slice_columns: tuple[str, ...] = ()
     for path in located.files[part]:
         table = open_table(path, header=located.layout.header, delimiter=located.layout.delimiter)
-        columns, slice_columns = _find_columns(table, located.layout, recipe, task)
+        columns, slice_columns = _find_columns(table, located.layout, recipe)
         names = tuple(columns)
         positions = [columns[name] for name in names]
         cells: dict[str, list[str]] = {name: [] for name in names}
@@ -148,8 +148,8 @@ def _append(
     return label_set
 
 
-def _find_columns(table: Table, layout: Layout, recipe: Recipe, task: Task) -> tuple[dict[str, int], tuple[str, ...]]:
-    """Return {our name: position} of the columns in use, and which of them are slices."""
+def _find_columns(table: Table, layout: Layout, recipe: Recipe) -> tuple[dict[str, int], tuple[str, ...]]:
+    """Return {our name: position} of the columns in use, and the names of those that are slices."""
     stated = {
         "text": layout.text,
         "label": layout.label,
@@ -162,10 +162,9 @@ def _find_columns(table: Table, layout: Layout, recipe: Recipe, task: Task) -> t
         if column is None:
             continue
         found[name] = _position(table, column, f"data.columns.{name}")
-    slices = tuple(
-        dict.fromkeys(column for column in (*task.slice_columns, *recipe.evaluate.slices) if column in table.columns)
-    )
-    return found | {f"slice:{column}": table.columns.index(column) for column in slices}, slices
+    wanted = {**layout.slices, **{column: column for column in recipe.evaluate.slices}}
+    slices = {name: table.columns.index(column) for name, column in wanted.items() if column in table.columns}
+    return found | {f"slice:{name}": position for name, position in slices.items()}, tuple(slices)
 
 
 def _refuse_missing_slices(recipe: Recipe, found: Sequence[str], path: Path) -> None:
@@ -260,3 +259,8 @@ def name_rows(examples: "Dataset") -> list[str]:
     if "id" not in examples.column_names:
         return list(examples["row"])
     return [f"{row} ({name})" for row, name in zip(examples["row"], examples["id"], strict=True)]
+
+
+def groups_of(examples: "Dataset") -> list[str] | None:
+    """Return the group of each row, or None where the data has no group column."""
+    return list(examples["group"]) if "group" in examples.column_names else None

@@ -53,14 +53,21 @@ def build_split_record(part: Part, examples: "Dataset", origin: str, label_names
     )
 
 
+def hash_row(texts: Sequence[str], label: str) -> str:
+    """Return 16 hexadecimal digits that name a row by its texts and label, the same wherever it stands."""
+    return hashlib.sha256(_canonical(texts, label)).hexdigest()[:16]
+
+
+def _canonical(texts: Sequence[str], label: str) -> bytes:
+    return json.dumps([list(texts), label], ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass")
+
+
 def fingerprint(examples: "Dataset", label_names: Sequence[str]) -> str:
     """Return the SHA-256 over the canonical JSON of ([texts], label name) of each row, in order."""
     digest = hashlib.sha256()
     columns = [examples[name] for name in ("text", "text_pair") if name in examples.column_names]
     for *texts, label in zip(*columns, examples["label"], strict=True):
-        digest.update(
-            json.dumps([texts, label_names[label]], ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
-        )
+        digest.update(_canonical(texts, label_names[label]) + b"\n")
     return digest.hexdigest()
 
 

@@ -10,20 +10,22 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from finetune.answers import Answers, build_answers
 from finetune.baselines import MAJORITY
-from finetune.data import TaskData, load_data
+from finetune.data import TaskData, groups_of, load_data
+from finetune.decisions import decide, read_decision, temper
 from finetune.errors import DataError, as_finetune_error, first_line
 from finetune.features import choose_max_length, encode_features
-from finetune.fit import add_token_counts, list_shared_test_rows
-from finetune.predict import FittedRun, build_predictions, load_run, predict_logits, probabilities_of
+from finetune.predict import FittedRun, build_predictions, build_rows, load_run, predict_logits, probabilities_of
+from finetune.prepare import add_token_counts, find_test_slices
 from finetune.provenance import build_provenance, start_clock
 from finetune.recipe import Recipe
-from finetune.records import Measurement, Report, Score
+from finetune.records import Measurement, Report
 from finetune.report import SeedResult, build_seed_record
 from finetune.run_dir import RunDir, write_lines, write_record, write_status
 from finetune.run_folder import create_run_dir, unlock
-from finetune.run_report import assemble_report, write_report
-from finetune.scores import find_slices, score_rows, score_slices
+from finetune.run_report import Evaluation, assemble_report, write_report
+from finetune.scores import score_slices
 from finetune.task import get_task
 
 
@@ -59,11 +61,16 @@ def _measure(run: FittedRun, data_path: Path | None, run_dir: RunDir, command: s
     test = data.splits["test"]
     limit = choose_max_length(recipe.data.max_length, model.config, tokenizer)
     features = encode_features(test.examples, tokenizer, limit)
-    probabilities = probabilities_of(predict_logits(model, features, recipe.evaluate.batch_size))
+    decision = read_decision(RunDir(run.path).decision)
+    raw = probabilities_of(predict_logits(model, features, recipe.evaluate.batch_size))
+    answers = decide(features.labels, temper(raw, decision.temperature if decision else None), decision)
     record = add_token_counts(data.record, {"test": features})
-    slices = find_slices(task, test, data.slice_columns, list_shared_test_rows(record))
-    scores = score_slices(task.metrics, features.labels, probabilities, slices, recipe.evaluate.bootstrap)
-    result = SeedResult(run.report.saved_seed, probabilities, _untrained(run), scores, ())
+    slices, notes = find_test_slices(task, data, features.lengths, record)
+    record = record.model_copy(update={"notes": [*record.notes, *notes]})
+    scores = score_slices(task.metrics, answers, slices, recipe.evaluate.bootstrap, groups=groups_of(test.examples))
+    result = SeedResult(run.report.saved_seed, answers, _untrained(run), scores, (), decision=decision)
+    baselines = _answer_by_majority(run, features.labels)
+    evaluation = Evaluation(recipe, task, data, [result], slices, baselines)
     provenance = build_provenance(
         command or shlex.join(sys.argv),
         clock,
@@ -75,32 +82,26 @@ def _measure(run: FittedRun, data_path: Path | None, run_dir: RunDir, command: s
     )
     report = assemble_report(
         f"{run.report.name} on {data_path.name if data_path else 'its test rows'}",
-        recipe,
-        task,
-        data,
+        evaluation,
         record,
-        [result],
         [build_seed_record(result, task.primary_metric, names)],
-        scores,
-        _score_majority(run, recipe, features.labels),
         (run.report.saved_seed, f"whose weights lie in {run.path}"),
         provenance,
     )
-    rows = list(test.examples["row"])
-    write_lines(run_dir.predictions, build_predictions(rows, "test", list(features.labels), probabilities, names))
+    write_lines(run_dir.predictions, build_predictions(data, "test", answers))
+    write_lines(run_dir.rows, build_rows(data))
     write_record(run_dir.data, record)
     write_report(report, run_dir)
     return report
 
 
-def _score_majority(run: FittedRun, recipe: Recipe, labels: NDArray[np.int64]) -> list[Score]:
-    """Return the scores of the best constant answer, by the labels that the run was trained on."""
+def _answer_by_majority(run: FittedRun, labels: NDArray[np.int64]) -> dict[str, Answers]:
+    """Return the best constant answer to rows with these labels, by the labels that the run was trained on."""
     train = next((split for split in run.report.data.splits if split.part == "train"), None)
     if train is None:
-        return []
+        return {}
     shares = np.array(list(train.labels.values())) / train.rows
-    answers = np.tile(shares, (len(labels), 1))
-    return score_rows(get_task(recipe.task).metrics, labels, answers, recipe.evaluate.bootstrap, MAJORITY)
+    return {MAJORITY: build_answers(labels, np.tile(shares, (len(labels), 1)))}
 
 
 def _untrained(run: FittedRun) -> Measurement:

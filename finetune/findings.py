@@ -30,6 +30,20 @@ class SliceTest(Record):
     reason: str = ""
 
 
+class RivalTest(Record):
+    """Whether the model differs from a baseline on the same rows."""
+
+    predictor: str
+    """Name of the baseline."""
+    difference: float | None
+    """Primary metric of the model, mean over seeds where there are several, minus that of the baseline."""
+    low: float | None
+    high: float | None
+    p_value: float | None
+    basis: str
+    """Which test this is, in words."""
+
+
 class ReliabilityBin(Record):
     """Rows whose predicted label had a probability in (low, high]."""
 

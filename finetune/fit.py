@@ -5,124 +5,29 @@ Owns the order of those steps for a seed. The run around the seeds is `run`.
 
 import json
 import shutil
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from finetune.batching import BatchPlan, plan_batch
-from finetune.checkpoint import Checkpoint, find_checkpoint
-from finetune.errors import SettingError
-from finetune.features import choose_max_length, encode_features
-from finetune.loss import balanced_class_weights
-from finetune.machine import Precision, choose_precision, choose_threads
-from finetune.model import load_classifier, load_config, load_tokenizer, place_on_device, save_model
+from finetune.answers import Answers, Probabilities
+from finetune.data import groups_of
+from finetune.decisions import decide, fit_decision, read_decision, temper
+from finetune.findings import Decision
+from finetune.machine import choose_threads
+from finetune.model import load_classifier, place_on_device, save_model
 from finetune.predict import build_predictions, predict_logits, probabilities_of
-from finetune.processes import Processes
-from finetune.records import DataRecord, HistoryPoint, Measurement
+from finetune.prepare import SeedJob
+from finetune.records import HistoryPoint, Measurement, Score
 from finetune.report import SeedResult
 from finetune.run_dir import RunDir, read_measurement, read_predictions, write_lines, write_record
-from finetune.scores import find_slices, score_slices
+from finetune.scores import measure_slices, score_slices
 from finetune.trainer import TrainOutcome, train_model
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from transformers import PreTrainedModel
 
-    from finetune.data import TaskData
-    from finetune.features import Features
-    from finetune.recipe import Recipe, TrainSettings
-    from finetune.recipe_file import LoadedRecipe
-    from finetune.task import Part, Task
-
-
-@dataclass(frozen=True)
-class SeedJob:
-    """What every seed of a run shares.
-
-    Attributes:
-        record: that of the data, with what tokenisation found.
-        plan: how a batch is cut; None where nothing is trained.
-    """
-
-    name: str
-    recipe: "Recipe"
-    task: "Task"
-    data: "TaskData"
-    record: DataRecord
-    checkpoint: Checkpoint
-    features: "Mapping[Part, Features]"
-    slices: "dict[str, NDArray[np.int64]]"
-    processes: Processes
-    plan: BatchPlan | None
-    precision: Precision
-    class_weights: tuple[float, ...] | None
-
-
-def prepare_job(loaded: "LoadedRecipe", task: "Task", data: "TaskData", processes: Processes) -> SeedJob:
-    """Find the checkpoint, encode every split once, and settle what can be wrong before anything is written.
-
-    Raises:
-        FinetuneError: the checkpoint isn't here, or doesn't fit the recipe; a setting doesn't fit the data or the machine.
-    """
-    train = loaded.recipe.train
-    plan = plan_batch(train.batch_size, train.micro_batch_size, processes.count) if train else None
-    precision = choose_precision(train.precision) if train else "fp32"
-    weights = class_weights_of(loaded.recipe, data)
-    checkpoint = find_checkpoint(loaded.recipe.model)
-    tokenizer = load_tokenizer(checkpoint)
-    limit = choose_max_length(loaded.recipe.data.max_length, load_config(checkpoint), tokenizer)
-    features = {part: encode_features(split.examples, tokenizer, limit) for part, split in data.splits.items()}
-    record = add_token_counts(data.record, features)
-    slices = find_slices(task, data.splits["test"], data.slice_columns, list_shared_test_rows(record))
-    if train is not None:
-        _refuse_unscored_best(train, len(features["train"]))
-    return SeedJob(
-        loaded.name,
-        loaded.recipe,
-        task,
-        data,
-        record,
-        checkpoint,
-        features,
-        slices,
-        processes,
-        plan,
-        precision,
-        weights,
-    )
-
-
-def _refuse_unscored_best(train: "TrainSettings", rows: int) -> None:
-    steps = train.max_steps or -(-rows // train.batch_size) * train.epochs
-    if train.selects_on_dev and train.evaluate_every != "epoch" and train.evaluate_every > steps:
-        raise SettingError(
-            "train.evaluate_every",
-            f"found {train.evaluate_every}, but the run has {steps} steps: dev would never be scored, and no weights be the best",
-        )
-
-
-def list_shared_test_rows(record: DataRecord) -> list[str]:
-    """Return the test rows that stand in train too."""
-    return [row for entry in record.shared_with_train if entry.part == "test" for row in entry.rows]
-
-
-def add_token_counts(record: DataRecord, features: "Mapping[Part, Features]") -> DataRecord:
-    """Return the record with what tokenisation found of the splits that were encoded."""
-    splits = []
-    for split in record.splits:
-        if split.part not in features:
-            splits.append(split)
-            continue
-        lengths = features[split.part].lengths
-        found = {
-            "truncated": features[split.part].truncated,
-            "mean_tokens": round(float(lengths.mean()), 2),
-            "longest_tokens": int(lengths.max()),
-        }
-        splits.append(split.model_copy(update=found))
-    return record.model_copy(update={"splits": splits})
+    from finetune.task import Part
 
 
 def fit_seed(job: SeedJob, seed: int, run_dir: RunDir, *, resume: bool) -> SeedResult:
@@ -133,25 +38,37 @@ def fit_seed(job: SeedJob, seed: int, run_dir: RunDir, *, resume: bool) -> SeedR
     """
     finished = job.processes.agree(read_measurement(run_dir) if resume and run_dir.predictions.exists() else None)
     if finished is None:
-        probabilities, measurement = _train_and_predict(job, seed, run_dir, resume=resume)
+        answers, dev_answers, decision, measurement = _train_and_predict(job, seed, run_dir, resume=resume)
     else:
-        probabilities, measurement = (
-            np.array([row.probabilities for row in read_predictions(run_dir.predictions)]),
-            finished,
-        )
-    scores = (
-        score_slices(
-            job.task.metrics, job.features["test"].labels, probabilities, job.slices, job.recipe.evaluate.bootstrap
-        )
-        if job.processes.is_first
-        else []
+        decision, measurement = read_decision(run_dir.decision), finished
+        answers = _read_answers(run_dir.predictions, job, "test", decision)
+        dev_answers = _read_answers(run_dir.dev_predictions, job, "dev", decision) if decision else None
+    return SeedResult(
+        seed,
+        answers,
+        measurement,
+        _score(job, answers) if job.processes.is_first else [],
+        _read_history(run_dir, seed, job.task.primary_metric),
+        dev_answers,
+        decision,
     )
-    return SeedResult(seed, probabilities, measurement, scores, _read_history(run_dir, seed, job.task.primary_metric))
+
+
+def _score(job: SeedJob, answers: Answers) -> list[Score]:
+    """Return the scores of one seed; of several, the slices have their intervals in the mean and the ensemble."""
+    groups = groups_of(job.data.splits["test"].examples)
+    measure = score_slices if len(job.recipe.seeds) == 1 else measure_slices
+    return measure(job.task.metrics, answers, job.slices, job.recipe.evaluate.bootstrap, groups=groups)
+
+
+def _read_answers(path: Path, job: SeedJob, part: "Part", decision: Decision | None) -> Answers:
+    probabilities = np.array([row.probabilities for row in read_predictions(path)])
+    return decide(job.features[part].labels, probabilities, decision)
 
 
 def _train_and_predict(
     job: SeedJob, seed: int, run_dir: RunDir, *, resume: bool
-) -> "tuple[NDArray[np.float64], Measurement]":
+) -> tuple[Answers, Answers | None, Decision | None, Measurement]:
     import torch
     from transformers import set_seed
 
@@ -180,14 +97,13 @@ def _train_and_predict(
         )
     else:
         place_on_device(loaded.model)
-    logits = predict_logits(
-        loaded.model,
-        job.features["test"],
-        recipe.evaluate.batch_size,
-        process=processes.rank,
-        processes=processes.count,
-    )
-    probabilities = probabilities_of(logits)
+    dev_answers = decision = None
+    if recipe.evaluate.decides_on_dev:
+        on_dev, labels = _predict(job, loaded.model, "dev"), job.features["dev"].labels
+        decision = fit_decision(labels, on_dev, recipe.evaluate)
+        dev_answers = decide(labels, temper(on_dev, decision.temperature), decision)
+    on_test = _predict(job, loaded.model, "test")
+    answers = decide(job.features["test"].labels, temper(on_test, decision.temperature if decision else None), decision)
     measurement = Measurement(
         seed=seed,
         train_seconds=outcome.seconds,
@@ -201,39 +117,28 @@ def _train_and_predict(
         notes=[*loaded.notes, *_note_resume(resume_from)],
     )
     if processes.is_first:
-        test = job.data.splits["test"]
         save_model(loaded, run_dir.model)
-        write_lines(
-            run_dir.predictions,
-            build_predictions(
-                list(test.examples["row"]), "test", list(test.examples["label"]), probabilities, job.data.label_names
-            ),
-        )
+        if decision is not None and dev_answers is not None:
+            write_record(run_dir.decision, decision)
+            write_lines(run_dir.dev_predictions, build_predictions(job.data, "dev", dev_answers))
+        write_lines(run_dir.predictions, build_predictions(job.data, "test", answers))
         # Written last: a seed with a measurement is a finished seed.
         write_record(run_dir.measurement, measurement)
         shutil.rmtree(run_dir.checkpoints, ignore_errors=True)
     processes.wait()
-    return probabilities, measurement
+    return answers, dev_answers, decision, measurement
 
 
-def class_weights_of(recipe: "Recipe", data: "TaskData") -> tuple[float, ...] | None:
-    """Return the weight of each class in the loss, or None for equal ones.
-
-    Raises:
-        RecipeError: not one weight a label.
-    """
-    stated = recipe.train.class_weights if recipe.train else None
-    if stated is None:
-        return None
-    if stated == "balanced":
-        counts = np.bincount(data.splits["train"].examples["label"], minlength=len(data.label_names))
-        return balanced_class_weights([int(count) for count in counts])
-    if len(stated) != len(data.label_names):
-        raise SettingError(
-            "train.class_weights",
-            f"{len(stated)} weights, but {len(data.label_names)} labels: {', '.join(data.label_names)}",
+def _predict(job: SeedJob, model: "PreTrainedModel", part: "Part") -> Probabilities:
+    return probabilities_of(
+        predict_logits(
+            model,
+            job.features[part],
+            job.recipe.evaluate.batch_size,
+            process=job.processes.rank,
+            processes=job.processes.count,
         )
-    return tuple(float(weight) for weight in stated)
+    )
 
 
 def find_checkpoint_to_resume(run_dir: RunDir) -> Path | None:

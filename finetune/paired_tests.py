@@ -111,7 +111,7 @@ class SeedDifference:
 
 
 def compare_seeds(first: Sequence[float], second: Sequence[float], rows: Variance) -> SeedDifference:
-    """Return interval and p-value of mean `second` minus mean `first`, each over at least two seeds.
+    """Return interval and p-value of mean `second` minus mean `first`; a single value is taken to have no variance over seeds.
 
     `rows` is the variance of that difference over rows. The seeds' part is Welch's (1947), whose t-test this is where rows vary not
     at all; the degrees of freedom are Satterthwaite's.
@@ -119,7 +119,7 @@ def compare_seeds(first: Sequence[float], second: Sequence[float], rows: Varianc
     from scipy.special import stdtr
 
     difference = float(np.mean(second) - np.mean(first))
-    sources = [variance_of_mean(first), variance_of_mean(second), rows]
+    sources = [variance_of_mean(values) for values in (first, second) if len(values) > 1] + [rows]
     error, quantile = standard_error_and_quantile(sources)
     if error == 0:
         return SeedDifference(difference, difference, 1.0 if difference == 0 else 0.0)

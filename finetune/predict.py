@@ -12,15 +12,21 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from finetune.answers import Answers, predicted_labels
+from finetune.data import groups_of, texts_of
+from finetune.data_checks import hash_row
+from finetune.decisions import read_decision, temper
 from finetune.errors import DataError, InvalidResultError, MissingInputError
-from finetune.records import Prediction, Report
+from finetune.records import EvaluatedRow, Prediction, Report
 from finetune.run_dir import RunDir, read_report
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
+    from finetune.data import TaskData
     from finetune.features import Features
     from finetune.model import LoadedModel
+    from finetune.task import Part
 
 
 def predict_logits(
@@ -77,23 +83,35 @@ def probabilities_of(logits: NDArray[np.float32]) -> NDArray[np.float64]:
     return np.asarray(softmax(logits.astype(np.float64), axis=1))
 
 
-def build_predictions(
-    rows: Sequence[str],
-    split: str,
-    labels: Sequence[int],
-    probabilities: NDArray[np.float64],
-    label_names: Sequence[str],
-) -> list[Prediction]:
-    """Return one record a row, in the order given; `probabilities` is (rows, classes)."""
+def build_predictions(data: "TaskData", part: "Part", answers: Answers) -> list[Prediction]:
+    """Return one record a row of a split, in its order."""
+    names = data.label_names
     return [
         Prediction(
             row=row,
-            split=split,
-            expected=label_names[label],
-            predicted=label_names[int(row_probabilities.argmax())],
-            probabilities=[float(value) for value in row_probabilities],
+            split=part,
+            expected=names[expected],
+            predicted=names[predicted],
+            probabilities=probabilities.tolist(),
         )
-        for row, label, row_probabilities in zip(rows, labels, probabilities, strict=True)
+        for row, expected, predicted, probabilities in zip(
+            data.splits[part].examples["row"],
+            answers.expected,
+            answers.predicted,
+            answers.probabilities,
+            strict=True,
+        )
+    ]
+
+
+def build_rows(data: "TaskData") -> list[EvaluatedRow]:
+    """Return one record a test row: what was asked, so that runs can be compared row by row."""
+    examples = data.splits["test"].examples
+    groups = groups_of(examples) or [None] * len(examples)
+    labels = [data.label_names[label] for label in examples["label"]]
+    return [
+        EvaluatedRow(row=row, key=hash_row(texts, label), texts=list(texts), label=label, group=group)
+        for row, texts, label, group in zip(examples["row"], texts_of(examples), labels, groups, strict=True)
     ]
 
 
@@ -131,7 +149,7 @@ class FittedRun:
         return loaded
 
     def predict(self, texts: Sequence[str | tuple[str, str]], batch_size: int = 64) -> list[Answer]:
-        """Return an answer for each text, or pair of texts, in the order given."""
+        """Return an answer for each text, or pair of texts, in the order given, under the run's temperature and threshold."""
         if isinstance(texts, str):
             raise DataError("a list of texts is expected; for one text write [text]")
         if not texts:
@@ -153,9 +171,13 @@ class FittedRun:
         limit = choose_max_length(self.report.recipe["data"].get("max_length"), model.config, tokenizer)
         features = encode_features(Dataset.from_dict(columns), tokenizer, limit)
         names = label_names_of(model.config)
+        decision = read_decision(RunDir(self.path).decision)
+        raw = probabilities_of(predict_logits(model, features, batch_size))
+        probabilities = temper(raw, decision.temperature if decision else None)
+        labels = predicted_labels(probabilities, decision.threshold if decision else None)
         return [
-            Answer(names[int(row.argmax())], dict(zip(names, map(float, row), strict=True)))
-            for row in probabilities_of(predict_logits(model, features, batch_size))
+            Answer(names[label], dict(zip(names, map(float, row), strict=True)))
+            for label, row in zip(labels, probabilities, strict=True)
         ]
 
 

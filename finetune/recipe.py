@@ -95,7 +95,7 @@ class SplitPaths(Settings):
     train: str | None = None
     """Rows that fit the model."""
     dev: str | None = None
-    """Rows that select (best checkpoint, patience)."""
+    """Rows that select (best checkpoint, patience, temperature, threshold, best seed)."""
     test: str | None = None
     """Rows that are reported, never selected on."""
 
@@ -187,6 +187,15 @@ class TrainSettings(Settings):
         return self.keep_best or self.patience is not None
 
 
+class Costs(Settings):
+    """What the two kinds of mistakes of a task of two labels cost; only their ratio matters."""
+
+    false_positive: Annotated[float, Field(gt=0.0, allow_inf_nan=False, strict=True)]
+    """Cost of predicting the second label where the first is right."""
+    false_negative: Annotated[float, Field(gt=0.0, allow_inf_nan=False, strict=True)]
+    """Cost of predicting the first label where the second is right."""
+
+
 class EvaluateSettings(Settings):
     """How the fitted model is measured."""
 
@@ -196,6 +205,15 @@ class EvaluateSettings(Settings):
     """Resamples behind each 95 % interval."""
     slices: list[str] = []
     """Columns of the data by whose values scores are also given."""
+    temperature: bool = False
+    """Fit a temperature on dev that makes probabilities honest, and divide the logits by it; labels stay as they are."""
+    threshold: str | Costs | None = None
+    """Of two labels, predict the second from the probability on that is best on dev: for a metric, or for stated costs."""
+
+    @property
+    def decides_on_dev(self) -> bool:
+        """Say whether something between outputs and labels is fitted on dev."""
+        return self.temperature or self.threshold is not None
 
 
 class Band(Settings):
@@ -261,7 +279,8 @@ class Recipe(Settings):
     @property
     def needs_dev(self) -> bool:
         """Say whether a dev split has to exist for this recipe."""
-        return self.data.dev_fraction is not None or (self.train is not None and self.train.selects_on_dev)
+        selects = self.train is not None and self.train.selects_on_dev
+        return selects or self.data.dev_fraction is not None or self.evaluate.decides_on_dev
 
 
 def build_json_schema() -> dict[str, Any]:

@@ -13,7 +13,7 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 
 from finetune.errors import RecipeError, suggest
-from finetune.metrics import get_metric
+from finetune.metrics import METRICS, get_metric
 from finetune.recipe import Band, Recipe, SplitPaths
 from finetune.task import get_task
 from finetune.yaml_nodes import KeyPath
@@ -205,6 +205,15 @@ def list_name_problems(values: Mapping[str, Any], place: Place) -> list[str]:
                 f"{place(('expect', name))}: expect.{name}: task {task.name} is not scored by it, "
                 f"its metrics are {', '.join(task.metrics)}"
             )
+    evaluate = values.get("evaluate")
+    threshold = evaluate.get("threshold") if isinstance(evaluate, Mapping) else None
+    if isinstance(threshold, str) and threshold not in (
+        allowed := [m.name for m in METRICS.values() if m.needs == "labels"]
+    ):
+        problems.append(
+            f"{place(('evaluate', 'threshold'))}: evaluate.threshold: found {threshold!r}, allowed are costs or one of "
+            f"{', '.join(allowed)}{suggest(threshold, allowed)}"
+        )
     train = values.get("train")
     extra = train.get("extra") if isinstance(train, Mapping) else None
     return problems + _list_extra_problems(extra if isinstance(extra, Mapping) else {}, place)
@@ -219,6 +228,11 @@ def list_semantic_problems(recipe: Recipe, place: Place) -> list[str]:
     if not has_own_data and data.path is not None and (data.columns.text is None or data.columns.label is None):
         problems.append(
             f"{place(('data', 'columns'))}: data.columns: text and label have to be named for task {recipe.task}"
+        )
+    if recipe.train is None and recipe.evaluate.decides_on_dev:
+        problems.append(
+            f"{place(('evaluate',))}: evaluate.temperature and evaluate.threshold are fitted on dev rows, of which "
+            "train: null has none"
         )
     if isinstance(data.labels, list) and len(set(data.labels)) != len(data.labels):
         problems.append(f"{place(('data', 'labels'))}: data.labels: a label stands twice in {data.labels}")

@@ -15,6 +15,7 @@ from finetune.findings import (
     Mistake,
     NearDuplicates,
     Record,
+    RivalTest,
     SliceTest,
 )
 
@@ -211,6 +212,8 @@ class Report(Record):
     scores: list[Score]
     seed_summaries: list[SeedSummaryRecord]
     baselines: list[Score]
+    rival_tests: list[RivalTest] = []
+    """The primary metric against each baseline, on the same rows."""
     bands: list[BandVerdict]
     slice_tests: list[SliceTest] = []
     calibration: Calibration | None = None

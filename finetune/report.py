@@ -10,23 +10,23 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from finetune.metrics import predicted_labels
+from finetune.answers import Answers
+from finetune.findings import Decision
 from finetune.recipe import Band
 from finetune.records import (
     BandVerdict,
-    Confusion,
     DataRecord,
     HistoryPoint,
     Measurement,
-    Mistake,
     Score,
     SeedRecord,
     SeedSummaryRecord,
 )
-from finetune.scores import NOT_IN_TRAIN, pick
-from finetune.statistics import summary
+from finetune.resampling import Resampling, bootstrap_values
+from finetune.scores import ALL, pick
+from finetune.slices import NOT_IN_TRAIN, Slices
+from finetune.statistics import interval_over_seeds_and_rows, percentile_interval, summary, variance_over_rows
 
-MISTAKES_SHOWN = 20
 ENSEMBLE = "ensemble of seeds"
 SHORTEST_TEST = 100
 MUCH_TRUNCATED = 0.01
@@ -34,13 +34,20 @@ MUCH_TRUNCATED = 0.01
 
 @dataclass(frozen=True)
 class SeedResult:
-    """One seed's outcome: probabilities (rows, classes) of the test rows, and what training took."""
+    """One seed's outcome: its answers to the test rows, and what training took.
+
+    Attributes:
+        dev_answers: its answers to the dev rows, where something was fitted on them after training.
+        decision: what was fitted.
+    """
 
     seed: int
-    probabilities: NDArray[np.float64]
+    answers: Answers
     measurement: Measurement
     scores: Sequence[Score]
     history: Sequence[HistoryPoint]
+    dev_answers: Answers | None = None
+    decision: Decision | None = None
 
 
 def predictor_name(seed: int) -> str:
@@ -48,9 +55,9 @@ def predictor_name(seed: int) -> str:
     return f"seed {seed}"
 
 
-def find_collapse(probabilities: NDArray[np.float64], label_names: Sequence[str]) -> str | None:
+def find_collapse(answers: Answers, label_names: Sequence[str]) -> str | None:
     """Return the one label that every row gets, or None where several are predicted."""
-    predicted = np.unique(predicted_labels(probabilities))
+    predicted = np.unique(answers.predicted)
     return label_names[int(predicted[0])] if len(predicted) == 1 else None
 
 
@@ -61,14 +68,21 @@ def build_seed_record(result: SeedResult, primary_metric: str, label_names: Sequ
         seed=result.seed,
         score=measured.value if measured else None,
         dev_score=result.measurement.dev_score,
-        collapsed_to=find_collapse(result.probabilities, label_names),
+        collapsed_to=find_collapse(result.answers, label_names),
         train_seconds=result.measurement.train_seconds,
         final_loss=result.measurement.final_loss,
     )
 
 
-def summarise_seeds(results: Sequence[SeedResult]) -> list[SeedSummaryRecord]:
-    """Return mean, deviation and interval over seeds of each score that is defined for all of them."""
+def summarise_seeds(
+    results: Sequence[SeedResult], slices: Slices, resampling: Resampling, resamples: int, primary_metric: str
+) -> list[SeedSummaryRecord]:
+    """Return mean, deviation and intervals over seeds of each score that is defined for all of them.
+
+    The part of the rows is measured for every metric on all rows, and for the primary metric on slices too.
+    """
+    names = [score.name for score in results[0].scores if score.slice == ALL]
+    over_rows = {ALL: _resample_mean(names, results, None, resampling, resamples)}
     found = []
     for first in results[0].scores:
         values = [
@@ -77,7 +91,14 @@ def summarise_seeds(results: Sequence[SeedResult]) -> list[SeedSummaryRecord]:
         defined = [value for value in values if value is not None]
         if len(defined) < len(results):
             continue
-        over = summary(defined)
+        if first.slice != ALL and first.name == primary_metric:
+            within = slices[first.slice]
+            over_rows[first.slice] = _resample_mean([primary_metric], results, within, resampling, resamples)
+        over, resampled = summary(defined), over_rows.get(first.slice, {}).get(first.name)
+        rows = percentile_interval(resampled[0]) if resampled is not None else None
+        both = None
+        if resampled is not None and rows is not None and rows.low is not None:
+            both = interval_over_seeds_and_rows(defined, variance_over_rows(resampled[0], resampled[1]))
         found.append(
             SeedSummaryRecord(
                 name=first.name,
@@ -90,63 +111,52 @@ def summarise_seeds(results: Sequence[SeedResult]) -> list[SeedSummaryRecord]:
                 maximum=over.maximum,
                 n=over.n,
                 values=defined,
+                rows_low=rows.low if rows else None,
+                rows_high=rows.high if rows else None,
+                both_low=both.low if both else None,
+                both_high=both.high if both else None,
             )
         )
     return found
 
 
-def build_confusion(
-    expected: NDArray[np.int64], probabilities: NDArray[np.float64], label_names: Sequence[str]
-) -> Confusion:
-    """Return counts by expected and predicted label."""
-    classes = len(label_names)
-    cells = np.bincount(expected * classes + predicted_labels(probabilities), minlength=classes * classes)
-    return Confusion(labels=list(label_names), counts=cells.reshape(classes, classes).tolist())
-
-
-def find_mistakes(
-    rows: Sequence[str],
-    texts: Sequence[tuple[str, ...]],
-    expected: NDArray[np.int64],
-    probabilities: NDArray[np.float64],
-    label_names: Sequence[str],
-) -> list[Mistake]:
-    """Return the wrong answers given with the highest probability, surest first."""
-    predicted = predicted_labels(probabilities)
-    wrong = np.flatnonzero(predicted != expected)
-    surest = wrong[np.argsort(-probabilities[wrong, predicted[wrong]], kind="stable")][:MISTAKES_SHOWN]
-    return [
-        Mistake(
-            row=rows[number],
-            text=" ⸱ ".join(texts[number])[:1000],
-            expected=label_names[expected[number]],
-            predicted=label_names[predicted[number]],
-            probability=float(probabilities[number, predicted[number]]),
-        )
-        for number in surest
-    ]
+def _resample_mean(
+    names: Sequence[str],
+    results: Sequence[SeedResult],
+    positions: NDArray[np.int64] | None,
+    resampling: Resampling,
+    resamples: int,
+) -> dict[str, tuple[NDArray[np.float64], int]]:
+    """Return the mean over seeds of each metric on resampled rows (resamples,), and how many units were drawn from."""
+    answers = [result.answers if positions is None else result.answers[positions] for result in results]
+    how = resampling if positions is None else resampling.of_rows(answers[0].expected, positions)
+    drawn = bootstrap_values(names, answers, how, resamples)
+    return {name: (values.mean(axis=0), how.units) for name, values in drawn.items()}
 
 
 def judge_bands(
     expect: dict[str, Band], scores: Sequence[Score], summaries: Sequence[SeedSummaryRecord]
 ) -> list[BandVerdict]:
-    """Return each band of the recipe with what the measured score is to it: the mean over seeds where there are several."""
+    """Return each band of the recipe with where the measured interval lies to it.
+
+    Of several seeds the mean is judged, with seeds and rows as sources of its interval. Below and above mean that the whole
+    interval lies there.
+    """
     found = []
     for metric, band in expect.items():
         measured = pick(scores, metric, band.slice)
-        over_seeds = next(
-            (entry.mean for entry in summaries if entry.name == metric and entry.slice == band.slice), None
-        )
-        # Of several seeds the mean is judged, and it is undefined where one of them is.
-        is_ensemble = measured is not None and measured.predictor == ENSEMBLE
-        value = over_seeds if is_ensemble else measured.value if measured else None
         verdict, reason = "not comparable", ""
-        if measured is None or value is None:
+        place = _place_of(measured, summaries) if measured is not None else None
+        if measured is None or place is None:
             reason = "the score is undefined here"
         elif band.rows is not None and band.rows != measured.n:
             reason = f"the band speaks of {band.rows:,} rows, these are {measured.n:,}"
         else:
-            verdict = "below" if value < band.low else "above" if value > band.high else "within"
+            value, low, high = place
+            verdict = "below" if high < band.low else "above" if low > band.high else "within"
+            side = "below" if value < band.low else "above" if value > band.high else ""
+            if verdict == "within" and side:
+                reason = f"the score itself lies {side} it, but its interval reaches into it"
         found.append(
             BandVerdict.model_validate(
                 {
@@ -161,6 +171,25 @@ def judge_bands(
             )
         )
     return found
+
+
+def _place_of(measured: Score, summaries: Sequence[SeedSummaryRecord]) -> tuple[float, float, float] | None:
+    """Return (value, low, high) of a score, or of its mean over seeds where there are several; None where it is undefined."""
+    if measured.predictor == ENSEMBLE:
+        over = next(
+            (entry for entry in summaries if (entry.name, entry.slice) == (measured.name, measured.slice)), None
+        )
+        # Of several seeds the mean is judged, and it is undefined where one of them is.
+        if over is None:
+            return None
+        low = over.low if over.both_low is None else over.both_low
+        high = over.high if over.both_high is None else over.both_high
+        value = over.mean
+    elif measured.value is None:
+        return None
+    else:
+        value, low, high = measured.value, measured.low, measured.high
+    return value, value if low is None else low, value if high is None else high
 
 
 def describe_collapse(seeds: Sequence[SeedRecord]) -> str:
@@ -204,12 +233,13 @@ def list_data_warnings(data: DataRecord, scores: Sequence[Score], primary_metric
             found.append(f"The test has {split.rows} rows only; expect wide intervals.")
         if split.part == "test" and split.groups is not None and split.groups < split.rows:
             found.append(
-                f"The {split.rows:,} test rows come in {split.groups:,} groups of like rows; the intervals take rows as "
-                "independent and are too narrow by that."
+                f"The {split.rows:,} test rows come in {split.groups:,} groups of like rows; intervals and tests draw whole "
+                "groups, except for slices that cut through one."
             )
         missing = [name for name, count in split.labels.items() if count == 0]
         if missing:
             found.append(f"No row of {split.part} is labelled {', '.join(missing)}.")
+    found += [f"{note[:1].upper()}{note[1:]}." for note in data.notes]
     if data.dropped_train_rows:
         found.append(
             f"{data.dropped_train_rows} train rows that stand in the test were dropped, as the recipe asks; "

@@ -61,6 +61,12 @@ class Resampling:
         """Return weights of units (resamples, units) as weights of rows (resamples, rows)."""
         return of_units if self.group_of_row is None else of_units[:, self.group_of_row]
 
+    def of_rows(self, expected: Labels, positions: NDArray[np.int64]) -> "Resampling":
+        """Return how to resample some of the rows alone, whose labels are `expected` (positions,)."""
+        if self.group_of_row is None:
+            return choose_resampling(expected)
+        return choose_resampling(expected, [str(group) for group in self.group_of_row[positions]])
+
 
 def choose_resampling(expected: Labels, groups: Sequence[str] | None = None) -> Resampling:
     """Return how to resample rows with these labels: by groups where rows come in groups, within classes where one is rare."""

@@ -7,7 +7,7 @@ import os
 import shlex
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Literal
@@ -22,9 +22,10 @@ from finetune.errors import (
     as_finetune_error,
     first_line,
 )
-from finetune.fit import SeedJob, fit_seed, prepare_job
 from finetune.metrics import get_metric
-from finetune.predict import FittedRun, build_predictions
+from finetune.model_card import write_model_card
+from finetune.predict import FittedRun, build_predictions, build_rows
+from finetune.prepare import SeedJob, prepare_job
 from finetune.processes import join_processes
 from finetune.provenance import Clock, build_provenance, start_clock
 from finetune.recipe_file import LoadedRecipe
@@ -47,22 +48,23 @@ from finetune.run_folder import (
     refuse_used_folder,
     unlock,
 )
-from finetune.run_report import (
-    assemble_report,
-    average_probabilities,
-    collect_scores,
-    score_baselines,
-    write_report,
-)
+from finetune.run_report import Evaluation, answer_by_baselines, assemble_report, write_report
+from finetune.seed_jobs import fit_seeds
 from finetune.task import get_task
 
 Resume = bool | Literal["auto"]
 
 
 def run_recipe(
-    loaded: LoadedRecipe, out: str | Path | None = None, *, resume: Resume = False, command: str | None = None
+    loaded: LoadedRecipe,
+    out: str | Path | None = None,
+    *,
+    resume: Resume = False,
+    jobs: int = 1,
+    command: str | None = None,
+    tell: Callable[[str], None] = lambda line: None,
 ) -> FittedRun:
-    """Train, evaluate and report a recipe; return the completed run.
+    """Train, evaluate and report a recipe, `jobs` seeds at a time; return the completed run. `tell` gets a line about each seed.
 
     Raises:
         FinetuneError: with the exit code of its cause; what was written until then stays, and nothing else is touched.
@@ -87,7 +89,8 @@ def run_recipe(
         write_status(run_dir, "running", "training")
     processes.wait()
     try:
-        _run_in(run_dir, job, clock, command or shlex.join(sys.argv), is_resumed=is_resumed)
+        command = command or shlex.join(sys.argv)
+        _run_in(run_dir, job, clock, command, is_resumed=is_resumed, jobs=jobs, tell=tell)
     except BaseException as error:
         if processes.is_first:
             _record_failure(run_dir, error)
@@ -123,29 +126,35 @@ def _record_failure(run_dir: RunDir, error: BaseException) -> None:
     unlock(run_dir)
 
 
-def _run_in(run_dir: RunDir, job: SeedJob, clock: Clock, command: str, *, is_resumed: bool) -> None:
+def _run_in(
+    run_dir: RunDir,
+    job: SeedJob,
+    clock: Clock,
+    command: str,
+    *,
+    is_resumed: bool,
+    jobs: int,
+    tell: Callable[[str], None],
+) -> None:
     recipe, task, data, processes = job.recipe, job.task, job.data, job.processes
     if processes.is_first:
         write_resolved_recipe(recipe, run_dir.recipe)
         write_record(run_dir.data, job.record)
+        write_lines(run_dir.rows, build_rows(data))
     is_single = len(recipe.seeds) == 1
-    results = [
-        fit_seed(job, seed, run_dir if is_single else run_dir.seed(seed), resume=is_resumed) for seed in recipe.seeds
-    ]
+
+    def folder_of(seed: int) -> RunDir:
+        return run_dir if is_single else run_dir.seed(seed)
+
+    results = fit_seeds(job, recipe.seeds, folder_of, resume=is_resumed, jobs=jobs, tell=tell)
     if not processes.is_first:
         return
     seeds = [build_seed_record(result, task.primary_metric, data.label_names) for result in results]
     saved_seed, reason = _choose_seed(seeds, task.primary_metric)
-    labels = job.features["test"].labels
+    evaluation = Evaluation(recipe, task, data, results, job.slices, answer_by_baselines(data))
     if not is_single:
         _keep_model(run_dir, saved_seed)
-        rows = list(data.splits["test"].examples["row"])
-        averaged = average_probabilities(results)
-        write_lines(
-            run_dir.predictions, build_predictions(rows, "test", list(labels), averaged, data.label_names)
-        )
-    scores = collect_scores(results, task, recipe, labels, job.slices)
-    baselines = score_baselines(data, task, recipe, labels)
+        write_lines(run_dir.predictions, build_predictions(data, "test", evaluation.answers))
     provenance = build_provenance(
         command,
         clock,
@@ -155,10 +164,9 @@ def _run_in(run_dir: RunDir, job: SeedJob, clock: Clock, command: str, *, is_res
         checkpoint=job.checkpoint.name,
         sha256=job.checkpoint.sha256,
     )
-    report = assemble_report(
-        job.name, recipe, task, data, job.record, results, seeds, scores, baselines, (saved_seed, reason), provenance
-    )
+    report = assemble_report(job.name, evaluation, job.record, seeds, (saved_seed, reason), provenance)
     write_report(report, run_dir)
+    write_model_card(report, run_dir)
 
 
 def _refuse_changed_data(run_dir: RunDir, now: DataRecord) -> None:

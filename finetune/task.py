@@ -18,7 +18,11 @@ Part = Literal["train", "dev", "test"]
 
 @dataclass(frozen=True)
 class Layout:
-    """How the columns of a file are found: names, or 1-based numbers as text where it has no header."""
+    """How the columns of a file are found: names, or 1-based numbers as text where it has no header.
+
+    Attributes:
+        slices: {name in reports: column} of columns by whose values scores are given; left out where a file lacks one.
+    """
 
     text: str
     label: str
@@ -27,6 +31,7 @@ class Layout:
     group: str | None = None
     header: bool = True
     delimiter: str | None = None
+    slices: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -76,7 +81,6 @@ class Task:
     Attributes:
         labels: {text in the file: name}, in the order of label ids; None where the data decides.
         row_slices: named ranges of test rows, valid for a test of `test_rows` rows only.
-        slice_columns: columns by whose values scores are given; left out where a source lacks them.
         demo: sentences to try a fitted model on.
         glue: how answers are handed in, for a task of the GLUE leaderboard.
     """
@@ -89,7 +93,6 @@ class Task:
     labels: Mapping[str, str] | None = None
     row_slices: Mapping[str, range] = field(default_factory=dict)
     test_rows: int | None = None
-    slice_columns: tuple[str, ...] = ()
     demo: tuple[str, ...] = ()
     glue: GlueSubmission | None = None
 

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from transformers import EarlyStoppingCallback, PreTrainedModel, PrinterCallback, Trainer, TrainingArguments
 
+from finetune.answers import build_answers
 from finetune.batching import BatchPlan, Collator, SlotDataset, TrainBatches
 from finetune.callbacks import EventLog, LogBeforeKeeping, ProgressBar, StopAtNonFinite
 from finetune.errors import RecipeError, UnavailableError, first_line
@@ -151,7 +152,7 @@ class FinetuneTrainer(Trainer):
             process=self.args.process_index,
             processes=self.args.world_size,
         )
-        value = score(self.metric, self.dev_features.labels, probabilities_of(logits)).value
+        value = score(self.metric, build_answers(self.dev_features.labels, probabilities_of(logits))).value
         # An undefined dev score (one label only) can never be the best.
         worst = -math.inf if get_metric(self.metric).higher_is_better else math.inf
         metrics = {f"{metric_key_prefix}_{self.metric}": worst if value is None else value}

@@ -25,7 +25,7 @@ TASK = Task(
     source=Source(
         folder="cola",
         files={"train": ("in_domain_train.tsv",), "test": ("in_domain_dev.tsv", "out_of_domain_dev.tsv")},
-        layout=Layout(text="4", label="2", header=False),
+        layout=Layout(text="4", label="2", header=False, slices={"source": "1"}),
         licence="text copyright stays with the cited authors; research use",
         hub_id="nyu-mll/glue",
         hub_revision="bcdcba79d07bc864c1c254ccfcedcce55bcc9a8c",

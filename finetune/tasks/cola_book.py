@@ -14,7 +14,7 @@ TASK = replace(
     source=Source(
         folder="cola/book",
         files={"train": ("in_domain_train.tsv",), "test": ("out_of_domain_dev.tsv",)},
-        layout=Layout(text="4", label="2", header=False),
+        layout=Layout(text="4", label="2", header=False, slices={"source": "1"}),
         licence="text copyright stays with the cited authors; research use",
     ),
     demo=("they went to the market .", "they no go market .", "the book what i read was long ."),

@@ -1,0 +1,154 @@
+"""What every seed of a run shares, settled before anything is written: checkpoint, features, slices, how a batch is cut.
+
+Owns finding out what can be wrong with a recipe, its data and its checkpoint together. What is done for one seed is `fit`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from finetune.annotations import find_annotated_rows
+from finetune.batching import BatchPlan, plan_batch
+from finetune.checkpoint import Checkpoint, find_checkpoint
+from finetune.data import texts_of
+from finetune.decisions import refuse_threshold_of_many_labels
+from finetune.errors import SettingError
+from finetune.features import choose_max_length, encode_features
+from finetune.loss import balanced_class_weights
+from finetune.machine import Precision, choose_precision
+from finetune.model import load_config, load_tokenizer
+from finetune.processes import Processes
+from finetune.records import DataRecord
+from finetune.slices import find_slices
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from finetune.data import TaskData
+    from finetune.features import Features
+    from finetune.recipe import Recipe, TrainSettings
+    from finetune.recipe_file import LoadedRecipe
+    from finetune.task import Part, Task
+
+
+@dataclass(frozen=True)
+class SeedJob:
+    """What every seed of a run shares.
+
+    Attributes:
+        record: that of the data, with what tokenisation found.
+        plan: how a batch is cut; None where nothing is trained.
+    """
+
+    name: str
+    recipe: "Recipe"
+    task: "Task"
+    data: "TaskData"
+    record: DataRecord
+    checkpoint: Checkpoint
+    features: "Mapping[Part, Features]"
+    slices: "dict[str, NDArray[np.int64]]"
+    processes: Processes
+    plan: BatchPlan | None
+    precision: Precision
+    class_weights: tuple[float, ...] | None
+
+
+def prepare_job(loaded: "LoadedRecipe", task: "Task", data: "TaskData", processes: Processes) -> SeedJob:
+    """Find the checkpoint, encode every split once, and settle what can be wrong before anything is written.
+
+    Raises:
+        FinetuneError: the checkpoint isn't here, or doesn't fit the recipe; a setting doesn't fit the data or the machine.
+    """
+    train = loaded.recipe.train
+    plan = plan_batch(train.batch_size, train.micro_batch_size, processes.count) if train else None
+    precision = choose_precision(train.precision) if train else "fp32"
+    weights = class_weights_of(loaded.recipe, data)
+    refuse_threshold_of_many_labels(loaded.recipe.evaluate, len(data.label_names))
+    checkpoint = find_checkpoint(loaded.recipe.model)
+    tokenizer = load_tokenizer(checkpoint)
+    limit = choose_max_length(loaded.recipe.data.max_length, load_config(checkpoint), tokenizer)
+    features = {part: encode_features(split.examples, tokenizer, limit) for part, split in data.splits.items()}
+    record = add_token_counts(data.record, features)
+    slices, notes = find_test_slices(task, data, features["test"].lengths, record)
+    record = record.model_copy(update={"notes": [*record.notes, *notes]})
+    if train is not None:
+        _refuse_unscored_best(train, len(features["train"]))
+    return SeedJob(
+        loaded.name,
+        loaded.recipe,
+        task,
+        data,
+        record,
+        checkpoint,
+        features,
+        slices,
+        processes,
+        plan,
+        precision,
+        weights,
+    )
+
+
+def _refuse_unscored_best(train: "TrainSettings", rows: int) -> None:
+    steps = train.max_steps or -(-rows // train.batch_size) * train.epochs
+    if train.selects_on_dev and train.evaluate_every != "epoch" and train.evaluate_every > steps:
+        raise SettingError(
+            "train.evaluate_every",
+            f"found {train.evaluate_every}, but the run has {steps} steps: dev would never be scored, and no weights be the best",
+        )
+
+
+def find_test_slices(
+    task: "Task", data: "TaskData", lengths: "NDArray[np.int64]", record: DataRecord
+) -> "tuple[dict[str, NDArray[np.int64]], tuple[str, ...]]":
+    """Return the slices of the test rows, and what is to be said of their annotations; `lengths` (rows,) are tokens."""
+    test = data.splits["test"]
+    slices = find_slices(task, test, data.slice_columns, _list_shared_test_rows(record), lengths)
+    labels = [data.label_names[label] for label in test.examples["label"]]
+    annotated = find_annotated_rows(task, list(test.examples["row"]), texts_of(test.examples), labels)
+    return slices | annotated.slices, annotated.notes
+
+
+def _list_shared_test_rows(record: DataRecord) -> list[str]:
+    """Return the test rows that stand in train too."""
+    return [row for entry in record.shared_with_train if entry.part == "test" for row in entry.rows]
+
+
+def add_token_counts(record: DataRecord, features: "Mapping[Part, Features]") -> DataRecord:
+    """Return the record with what tokenisation found of the splits that were encoded."""
+    splits = []
+    for split in record.splits:
+        if split.part not in features:
+            splits.append(split)
+            continue
+        lengths = features[split.part].lengths
+        found = {
+            "truncated": features[split.part].truncated,
+            "mean_tokens": round(float(lengths.mean()), 2),
+            "longest_tokens": int(lengths.max()),
+        }
+        splits.append(split.model_copy(update=found))
+    return record.model_copy(update={"splits": splits})
+
+
+def class_weights_of(recipe: "Recipe", data: "TaskData") -> tuple[float, ...] | None:
+    """Return the weight of each class in the loss, or None for equal ones.
+
+    Raises:
+        RecipeError: not one weight a label.
+    """
+    stated = recipe.train.class_weights if recipe.train else None
+    if stated is None:
+        return None
+    if stated == "balanced":
+        counts = np.bincount(data.splits["train"].examples["label"], minlength=len(data.label_names))
+        return balanced_class_weights([int(count) for count in counts])
+    if len(stated) != len(data.label_names):
+        raise SettingError(
+            "train.class_weights",
+            f"{len(stated)} weights, but {len(data.label_names)} labels: {', '.join(data.label_names)}",
+        )
+    return tuple(float(weight) for weight in stated)

@@ -1,0 +1,53 @@
+"""The model against the baselines, row by row: better, or noise.
+
+Owns the tests against baselines. What the baselines answer is `baselines`; two runs are compared by `compare`.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import numpy as np
+
+from finetune.answers import Answers
+from finetune.findings import RivalTest
+from finetune.metrics import score
+from finetune.paired_tests import bootstrap_p_value, compare_seeds, resampled_p_value
+from finetune.resampling import Resampling, bootstrap_values, randomisation_differences
+from finetune.statistics import percentile_interval, variance_over_rows
+
+RESAMPLES: Final = 10_000
+BY_ROWS: Final = "approximate randomisation over rows"
+BY_BOOTSTRAP: Final = "paired bootstrap over rows"
+BY_SEEDS: Final = "seeds and rows as sources of variance"
+
+
+def compare_with_rivals(
+    metric: str, seeds: Sequence[Answers], baselines: Mapping[str, Answers], resampling: Resampling
+) -> list[RivalTest]:
+    """Return for each baseline the difference of a metric, model minus baseline, with interval and p-value.
+
+    `seeds` are the answers of each seed; of several the mean is compared.
+    """
+    return [_compare(metric, seeds, name, answers, resampling) for name, answers in baselines.items()]
+
+
+def _compare(metric: str, seeds: Sequence[Answers], name: str, baseline: Answers, resampling: Resampling) -> RivalTest:
+    values = [score(metric, answers).value for answers in seeds]
+    defined = [value for value in values if value is not None]
+    rival = score(metric, baseline).value
+    if rival is None or len(defined) < len(values):
+        return RivalTest(predictor=name, difference=None, low=None, high=None, p_value=None, basis="undefined")
+    difference = float(np.mean(defined)) - rival
+    drawn = bootstrap_values([metric], [*seeds, baseline], resampling, RESAMPLES)[metric]
+    differences = drawn[:-1].mean(axis=0) - drawn[-1]
+    if len(seeds) > 1:
+        over = compare_seeds([rival], defined, variance_over_rows(differences, resampling.units))
+        low, high, p_value, basis = over.low, over.high, over.p_value, BY_SEEDS
+    else:
+        interval = percentile_interval(differences)
+        under_the_null = randomisation_differences([metric], [baseline], seeds, resampling, RESAMPLES)[metric]
+        low, high, basis = interval.low, interval.high, BY_ROWS
+        p_value = resampled_p_value(difference, under_the_null)
+        if p_value is None:
+            p_value, basis = bootstrap_p_value(difference, differences), BY_BOOTSTRAP
+    return RivalTest(predictor=name, difference=difference, low=low, high=high, p_value=p_value, basis=basis)
