@@ -1,0 +1,60 @@
+"""The model against baselines: paired on the same rows, and clear only where it isn't noise."""
+
+import numpy as np
+import pytest
+
+from finetune.answers import Answers, build_answers
+from finetune.resampling import choose_resampling
+from finetune.rivals import BY_ROWS, BY_SEEDS, compare_with_rivals
+
+
+def answers_at(rate: float, rows: int = 400, seed: int = 0) -> Answers:
+    """Return answers of which a share is right, to the same questions for every seed."""
+    expected = np.random.default_rng(99).integers(0, 2, rows)
+    right = np.random.default_rng(seed).random(rows) < rate
+    return build_answers(expected, np.eye(2)[np.where(right, expected, 1 - expected)])
+
+
+def majority(rows: int = 400) -> Answers:
+    return build_answers(answers_at(1.0, rows).expected, np.tile([0.4, 0.6], (rows, 1)))
+
+
+def test_a_good_model_is_better_than_a_constant_and_a_coin_is_not() -> None:
+    how = choose_resampling(majority().expected)
+    good, coin = (
+        compare_with_rivals("matthews_correlation", [answers_at(rate, seed=5)], {"constant": majority()}, how)[0]
+        for rate in (0.75, 0.5)
+    )
+    assert good.p_value is not None and good.p_value < 0.001 and good.low is not None and good.low > 0
+    assert coin.p_value is not None and coin.p_value > 0.05
+    assert good.basis == BY_ROWS
+
+
+def test_the_difference_is_model_minus_baseline_on_the_same_rows() -> None:
+    model, rival = answers_at(0.8, seed=1), answers_at(0.6, seed=2)
+    found = compare_with_rivals("accuracy", [model], {"rival": rival}, choose_resampling(model.expected))[0]
+    assert found.difference == pytest.approx(model.is_right.mean() - rival.is_right.mean())
+    assert found.low is not None and found.high is not None
+    # The textbook interval of a difference of paired proportions.
+    gaps = model.is_right.astype(float) - rival.is_right
+    half = 1.96 * gaps.std() / np.sqrt(len(gaps))
+    assert (found.low, found.high) == pytest.approx((gaps.mean() - half, gaps.mean() + half), abs=0.006)
+
+
+def test_several_seeds_are_compared_by_their_mean_with_both_sources_of_variance() -> None:
+    seeds = [answers_at(rate, seed=number) for number, rate in enumerate((0.70, 0.74, 0.78))]
+    how = choose_resampling(seeds[0].expected)
+    found = compare_with_rivals("accuracy", seeds, {"constant": majority()}, how)[0]
+    single = compare_with_rivals("accuracy", seeds[:1], {"constant": majority()}, how)[0]
+    assert found.basis == BY_SEEDS
+    assert found.difference == pytest.approx(
+        np.mean([seed.is_right.mean() for seed in seeds]) - majority().is_right.mean()
+    )
+    assert None not in (found.low, found.high, single.low, single.high)
+    assert found.high - found.low > 0.5 * (single.high - single.low)  # type: ignore[operator]
+
+
+def test_a_metric_without_a_value_has_no_difference() -> None:
+    model = build_answers([1, 1, 1], [[0.2, 0.8], [0.6, 0.4], [0.1, 0.9]])
+    found = compare_with_rivals("matthews_correlation", [model], {"same": model}, choose_resampling(model.expected))[0]
+    assert (found.difference, found.p_value, found.basis) == (None, None, "undefined")
