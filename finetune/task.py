@@ -58,6 +58,25 @@ class Source:
 
 
 @dataclass(frozen=True)
+class Annotations:
+    """What others noted of each test row, in a table with one row for each row of the test, in its order.
+
+    Attributes:
+        folder, file: where it is below `$FINETUNE_DATA`.
+        text, label: columns that repeat the row, by which the join is checked.
+        columns: columns of 0 and 1, each of which makes a slice.
+        kind: what a column is, in a word.
+    """
+
+    folder: str
+    file: str
+    text: str
+    label: str
+    columns: tuple[str, ...]
+    kind: str
+
+
+@dataclass(frozen=True)
 class GlueSubmission:
     """How the GLUE leaderboard asks about a task, and how it wants the answers.
 
@@ -82,6 +101,7 @@ class Task:
         labels: {text in the file: name}, in the order of label ids; None where the data decides.
         row_slices: named ranges of test rows, valid for a test of `test_rows` rows only.
         demo: sentences to try a fitted model on.
+        annotations: what others noted of the test rows, valid for a test of `test_rows` rows only.
         glue: how answers are handed in, for a task of the GLUE leaderboard.
     """
 
@@ -95,6 +115,7 @@ class Task:
     test_rows: int | None = None
     demo: tuple[str, ...] = ()
     glue: GlueSubmission | None = None
+    annotations: Annotations | None = None
 
 
 @cache

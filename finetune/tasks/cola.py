@@ -1,6 +1,6 @@
 """CoLA, the Corpus of Linguistic Acceptability v1.1 (Warstadt et al. 2019), scored on the GLUE validation rows."""
 
-from finetune.task import GlueSubmission, Layout, Source, Task
+from finetune.task import Annotations, GlueSubmission, Layout, Source, Task
 
 TASK = Task(
     name="cola",
@@ -37,4 +37,29 @@ TASK = Task(
     ),
     demo=("They went to the market.", "They no go market.", "The book what I read was long."),
     glue=GlueSubmission(file="CoLA.tsv", words={"unacceptable": "0", "acceptable": "1"}, columns=("sentence",)),
+    # Warstadt and Bowman 2019, in the order of these rows; a few texts and labels are not those of v1.1.
+    annotations=Annotations(
+        folder="cola/annotations",
+        file="CoLA_grammatical_annotations_major_features.tsv",
+        text="Sentence",
+        label="Acceptability",
+        columns=(
+            "Simple",
+            "Predicate",
+            "Adjunct",
+            "Argument Type",
+            "Arg Altern",
+            "Imperative",
+            "Binding",
+            "Question",
+            "Comp Clause",
+            "Auxiliary",
+            "to-VP",
+            "N, Adj",
+            "S-Syntax",
+            "Determiner",
+            "Violations",
+        ),
+        kind="phenomenon",
+    ),
 )

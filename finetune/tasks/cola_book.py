@@ -18,6 +18,7 @@ TASK = replace(
         licence="text copyright stays with the cited authors; research use",
     ),
     demo=("they went to the market .", "they no go market .", "the book what i read was long ."),
-    # The leaderboard's rows are not tokenised and lower-cased as these are.
+    # Neither the leaderboard's rows nor the annotated ones are tokenised and lower-cased as these are.
     glue=None,
+    annotations=None,
 )
