@@ -141,7 +141,7 @@ class Evaluation:
         return find_near_duplicates(
             texts_of(train),
             name_rows(train),
-            train["label"],
+            np.asarray(train["label"]),
             texts_of(test),
             name_rows(test),
             self.answers.expected,
