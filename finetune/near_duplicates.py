@@ -110,7 +110,8 @@ def find_near_duplicates(
 def _describe(length: int | None, compared: int, train_rows: int) -> str:
     parts = [
         f"pieces of {PIECE_LENGTH} characters that two texts share (cosine of the two sets, letter case and white space "
-        f"aside): at least {SMALLEST_SIMILARITY:.2f}, with the most alike train row"
+        f"aside): at least {SMALLEST_SIMILARITY:.2f}, with the most alike train row",
+        "rows whose text stands in train are left out",
     ]
     if length is not None:
         parts.append(f"of texts longer than {length:,} characters the first and last {length // 2:,}")
