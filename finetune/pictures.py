@@ -1,19 +1,14 @@
-"""The pictures of a report as SVG text: the learning curve and the confusion matrix.
+"""The pictures of training and of confusions as SVG text: the learning curve and the confusion matrix.
 
-Owns their shapes, and the colours of a light page; the XML is tidied by `svg`. Drawn twice from the same figures, a picture
-has the same bytes. Where it stands and what is said beside it is decided by `render`. matplotlib is imported on first use,
-since it takes a second.
+Owns their shapes; `svg` owns their colours and makes the text. Where a picture stands and what is said beside it is decided by `render`.
 """
 
-import io
-import warnings
-from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from statistics import fmean
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from finetune.records import Confusion, HistoryPoint
-from finetune.svg import recolour, tidy
+from finetune.svg import INK, LINE, MUTED, SERIES, render_figure, style_axes
 from finetune.wording import begin_sentence, count_of, format_count, format_score_value, list_words, plain, shorten
 
 if TYPE_CHECKING:
@@ -32,16 +27,6 @@ STRETCHES = 60
 """A longer curve of single batches is noise; it is drawn as the means of this many stretches."""
 Lines = dict[int, list[tuple[float, float]]]
 
-INK, MUTED, LINE, SURFACE = "#1b1f24", "#59626d", "#dde1e6", "#ffffff"
-SERIES = ("#2a63c6", "#bd5510", "#1d7a4c", "#7a48b5", "#b5306b", "#0d7284")
-PAGE_COLOURS = {
-    INK: "--ink",
-    MUTED: "--muted",
-    LINE: "--line",
-    SURFACE: "--surface",
-    **{colour: f"--series-{number}" for number, colour in enumerate(SERIES, 1)},
-}
-"""Which custom property of the page takes the place of each colour."""
 # Pixels. The strongest shade still leaves the counts on it readable, on white and on black.
 CHARACTER_WIDTH, STRONGEST_SHADE = 6.2, 0.5
 
@@ -72,7 +57,7 @@ def draw_learning_curve(history: Sequence[HistoryPoint]) -> str:
     last = [format_score_value(points[-1][1]) for points in means.values() if points][:LOSSES_DESCRIBED]
     shown = begin_sentence(list_words([name for name, _ in panels])) or "Nothing logged"
     said = f"{shown} over epochs, {count_of(seeds, 'seed')}" + (f"; at the end {', '.join(last)}." if last else ".")
-    return _render(draw, CURVE_WIDTH, height, "learning-curve", "Learning curve", said)
+    return render_figure(draw, CURVE_WIDTH, height, "learning-curve", "Learning curve", said)
 
 
 def _group(history: Sequence[HistoryPoint], name: Literal["loss", "dev_score"]) -> Lines:
@@ -124,12 +109,7 @@ def _draw_lines(axes: "Axes", name: str, lines: Lines) -> None:
             markersize=3.5,
         )
     axes.set_title(name, loc="left", color=INK, fontsize=12, pad=8)
-    axes.grid(axis="y", color=LINE, linewidth=0.8)
-    axes.set_axisbelow(True)
-    axes.tick_params(length=0, pad=6, colors=MUTED)
-    for side in ("top", "left", "right"):
-        axes.spines[side].set_visible(False)
-    axes.spines["bottom"].set_color(LINE)
+    style_axes(axes)
 
 
 def draw_confusion(confusion: Confusion) -> str:
@@ -165,7 +145,7 @@ def draw_confusion(confusion: Confusion) -> str:
 
     right = sum(confusion.counts[number][number] for number in range(classes))
     rows = sum(map(sum, confusion.counts))
-    return _render(
+    return render_figure(
         draw,
         round(left + side + 14),
         round(below + side + 14),
@@ -210,48 +190,4 @@ def _render_note(text: str) -> str:
     def draw(figure: "Figure", width: int, height: int) -> None:
         figure.text(14 / width, 0.5, text, va="center", color=MUTED)
 
-    return _render(draw, 560, 44, "confusion", "Confusion matrix", text)
-
-
-def follow_page(picture: str) -> str:
-    """Return a picture made by this module for use inside a page: no background, and the colours of the page's theme."""
-    return recolour(picture, {colour: f"var({name})" for colour, name in PAGE_COLOURS.items()})
-
-
-def _render(
-    draw: "Callable[[Figure, int, int], None]", width: int, height: int, name: str, title: str, description: str
-) -> str:
-    """Return the SVG of a figure in pixels, with a title and a description for those who don't see it."""
-    stream = io.StringIO()
-    with _own_settings(name):
-        from matplotlib.figure import Figure
-
-        # At 72 dots an inch, points, pixels and the units of the SVG are one.
-        figure = Figure(figsize=(width / 72, height / 72), dpi=72, facecolor=SURFACE)
-        draw(figure, width, height)
-        for axes in figure.axes:
-            axes.patch.set_visible(False)
-        figure.savefig(
-            stream, format="svg", facecolor=SURFACE, metadata=dict.fromkeys(("Date", "Creator", "Format", "Type"))
-        )
-    return tidy(stream.getvalue(), name, title, description)
-
-
-@contextmanager
-def _own_settings(salt: str) -> Generator[None, None, None]:
-    """Draw with matplotlib's defaults and ours, whatever the user's own settings are, and leave those as they were."""
-    import matplotlib
-
-    ours: dict[Any, Any] = {
-        "svg.hashsalt": salt,
-        "svg.fonttype": "none",
-        "font.family": ["DejaVu Sans"],
-        "font.size": 11,
-    }
-    with matplotlib.rc_context(), warnings.catch_warnings():
-        # The measuring font lacks many scripts; the reader's browser has fonts for them.
-        warnings.filterwarnings("ignore", message=".*[Gg]lyph.*")
-        warnings.filterwarnings("ignore", message=".*(Matplotlib currently does not support|missing from).*")
-        matplotlib.rcdefaults()
-        matplotlib.rcParams.update(ours)
-        yield
+    return render_figure(draw, 560, 44, "confusion", "Confusion matrix", text)

@@ -1,30 +1,34 @@
 """A report as people see it: an HTML page, Markdown for pull requests, a summary for the terminal.
 
-Owns markup, and that no text of the data can become markup. The strings are made in `wording` and `report_tables`, the pictures in
-`pictures`; no figure is computed here.
+Owns what each of them shows, and in which order. The strings are made in `wording` and the modules of tables and facts, the pictures in
+`pictures` and `curve_pictures`; markup is the templates'. No figure is computed here.
 """
 
 import re
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
+from finetune import error_tables as errors
+from finetune import finding_tables as findings
 from finetune import report_facts as facts
 from finetune import report_tables as tables
+from finetune.curve_pictures import draw_precision_recall, draw_reliability, draw_roc
 from finetune.headline import build_headline
 from finetune.markup import build_page_parts, html_environment, markdown_environment
-from finetune.pictures import draw_confusion, draw_learning_curve, follow_page
+from finetune.pictures import draw_confusion, draw_learning_curve
 from finetune.records import Report
 from finetune.resolved import render_yaml
 from finetune.run_dir import RunDir, write_text
 from finetune.strips import build_forest, draw_strips
+from finetune.svg import follow_page
 from finetune.wording import plain, visible
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-LEARNING_CURVE, CONFUSION = "learning_curve", "confusion"
 LONGEST_TEXT_IN_MARKDOWN = 200
 
 
@@ -43,20 +47,27 @@ def render_files(report: Report, run_dir: RunDir) -> None:
 
 def draw_pictures(report: Report) -> dict[str, str]:
     """Return {picture name: SVG} of what the report has something to draw of."""
-    drawn = {}
-    for name in list_pictures(report):
-        drawn[name] = (
-            draw_learning_curve(report.history)
-            if name == LEARNING_CURVE
-            else draw_confusion(cast(Any, report.confusion))
-        )
-    return drawn
+    return {name: draw() for name, draw in _list_drawings(report).items()}
 
 
 def list_pictures(report: Report) -> list[str]:
     """Return the names of the pictures that the report has something to draw of."""
-    has_curve = any(point.loss is not None or point.dev_score is not None for point in report.history)
-    return [LEARNING_CURVE] * has_curve + [CONFUSION] * (report.confusion is not None)
+    return list(_list_drawings(report))
+
+
+def _list_drawings(report: Report) -> dict[str, Callable[[], str]]:
+    drawings: dict[str, Callable[[], str]] = {}
+    if any(point.loss is not None or point.dev_score is not None for point in report.history):
+        drawings["learning_curve"] = lambda: draw_learning_curve(report.history)
+    if (confusion := report.confusion) is not None:
+        drawings["confusion"] = lambda: draw_confusion(confusion)
+    if (calibration := report.calibration) is not None:
+        drawings["reliability"] = lambda: draw_reliability(calibration)
+    if (curves := report.curves) is not None:
+        areas = [findings.describe_area(report, metric) for metric in ("roc_auc", "pr_auc")]
+        drawings["roc_curve"] = lambda: draw_roc(curves, areas[0], confusion)
+        drawings["precision_recall_curve"] = lambda: draw_precision_recall(curves, areas[1], confusion)
+    return drawings
 
 
 def render_html(report: Report, pictures: dict[str, str] | None = None) -> str:
@@ -72,8 +83,8 @@ def render_html(report: Report, pictures: dict[str, str] | None = None) -> str:
             **build_page_parts(),
             forest=build_forest(report),
             pictures=inside,
-            mistakes=tables.build_mistake_table(report),
             draw_strips=draw_strips,
+            zip=zip,
         )
     )
 
@@ -84,9 +95,8 @@ def render_markdown(report: Report) -> str:
         markdown_environment()
         .get_template("report.md.j2")
         .render(
-            _build_view(report),
+            _build_view(report, LONGEST_TEXT_IN_MARKDOWN),
             pictures={name: RunDir(Path()).picture(name).name for name in list_pictures(report)},
-            mistakes=tables.build_mistake_table(report, LONGEST_TEXT_IN_MARKDOWN),
         )
     )
     return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
@@ -113,6 +123,8 @@ def render_console(report: Report) -> "RenderableType":
     ]
     parts += [Text(headline.ensemble)] if headline.ensemble else []
     parts += [Text.assemble(("! ", "bold yellow"), plain(warning)) for warning in report.warnings]
+    parts += [Text(sentence) for sentence in findings.describe_slices(report)]
+    parts += [Text(calibration)] if (calibration := findings.describe_calibration(report)) else []
     scores = ConsoleTable(box=box.SIMPLE, pad_edge=False, caption=Text(shown.note, style="dim"), caption_justify="left")
     # Baselines other than of the primary metric would not fit a terminal; the files have them.
     kept = [0, *range(1, 3 if report.seed_summaries else 2), len(shown.columns) - 1]
@@ -128,8 +140,11 @@ def render_console(report: Report) -> "RenderableType":
     return Group(*parts, scores)
 
 
-def _build_view(report: Report) -> dict[str, Any]:
-    """Return what both templates show; all text of the data in it is plain text on one line, the recipe apart."""
+def _build_view(report: Report, longest_text: int | None = None) -> dict[str, Any]:
+    """Return what both templates show; all text of the data in it is plain text on one line, the recipe apart.
+
+    Examples of the data end after `longest_text` characters.
+    """
     return {
         "name": plain(report.name),
         "title": plain(report.title),
@@ -139,12 +154,28 @@ def _build_view(report: Report) -> dict[str, Any]:
         "warnings": [plain(warning) for warning in report.warnings],
         "headline": build_headline(report),
         "scores": tables.build_score_table(report),
-        "slices": tables.build_slice_table(report),
-        "every_slice": tables.build_every_slice_table(report),
+        "slices": findings.build_slice_table(report),
+        "slice_sentences": findings.describe_slices(report),
+        "every_slice": findings.build_every_slice_table(report),
+        "calibration_facts": findings.list_calibration_facts(report),
+        "reliability": findings.build_reliability_table(report),
+        "decisions": findings.build_decision_table(report),
+        "undecided": findings.build_undecided_table(report),
+        "positive": plain(report.curves.positive) if report.curves else "",
+        "curve_tables": findings.build_curve_tables(report),
         "seeds": tables.build_seed_table(report),
+        "seed_sentences": tables.describe_seeds(report),
         "summary": tables.build_summary_table(report),
+        "seed_values": tables.build_value_table(report),
         "is_several_seeds": len(report.seeds) > 1,
-        "confusion": tables.build_confusion_table(report) if report.confusion else None,
+        "confusion": errors.build_confusion_table(report) if report.confusion else None,
+        "confused": errors.build_confused_tables(report, longest_text),
+        "mistakes": errors.build_mistake_table(report, longest_text),
+        "doubt_sentences": errors.describe_doubts(report),
+        "doubts": errors.build_doubt_table(report, longest_text),
+        "near_sentences": errors.describe_near_duplicates(report),
+        "near_duplicates": errors.build_near_duplicate_table(report, longest_text),
+        "near_rows": errors.list_near_duplicate_rows(report),
         "splits": facts.build_split_table(report),
         "labels": facts.build_label_table(report),
         "data_facts": facts.list_data_facts(report),

@@ -18,6 +18,8 @@ def _by_split(splits: Sequence[SplitRecord], facts: Iterable[tuple[str, list[str
         ("", *(split.part for split in splits)),
         tuple(Row((name, *cells)) for name, cells in facts),
         "l" + "r" * len(splits),
+        anchor="splits",
+        is_sortable=False,
     )
 
 
@@ -72,7 +74,8 @@ def build_label_table(report: Report) -> Table:
                 shades=(0.0, *shares),
             )
         )
-    return Table("Label balance", ("label", *(split.part for split in splits)), tuple(rows), "l" + "r" * len(splits))
+    columns = ("label", *(split.part for split in splits))
+    return Table("Label balance", columns, tuple(rows), "l" + "r" * len(splits), anchor="labels")
 
 
 def list_data_facts(report: Report) -> list[tuple[str, str]]:
@@ -83,6 +86,7 @@ def list_data_facts(report: Report) -> list[tuple[str, str]]:
         ("licence", plain(data.licence)),
         ("selection", plain(data.selection)),
         ("train rows dropped because they stand in the test", format_count(data.dropped_train_rows)),
+        *(("note", plain(note)) for note in data.notes),
     ]
 
 

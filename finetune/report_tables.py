@@ -1,31 +1,33 @@
-"""The tables of a report as rows of finished strings, the same for HTML, Markdown and the terminal.
+"""The tables of scores and seeds as rows of finished strings, the same for HTML, Markdown and the terminal.
 
-Owns which figures stand in which row and column. How a figure is written is in `wording`, how a table looks in `render`. Every
-string that leaves this module is plain text on one line.
+Owns what a table is, and which scores stand in which row and column; slices and calibration are in `finding_tables`, wrong answers in
+`error_tables`. How a figure is written is in `wording`, how a table looks in `render`. Every string is plain text on one line.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from finetune.records import Report, Score
+from finetune.anchors import name_place
+from finetune.records import Report, Score, SeedSummaryRecord
 from finetune.scores import pick
 from finetune.wording import (
-    find_rivals,
+    count_of,
     find_summary,
     format_count,
+    format_range,
     format_score,
     format_score_value,
     format_seconds,
-    format_share,
+    list_words,
     main_predictor,
+    mean_interval,
     metric_title,
     plain,
-    shorten,
     write_score,
     write_summary,
 )
 
-MOST_CLASSES_IN_MATRIX = 30
-CONFUSIONS_SHOWN = 30
+NAMES_IN_A_NOTE = 4
 Figures = tuple[float | None, float | None, float | None]
 
 
@@ -75,39 +77,63 @@ class Table:
     is_sortable: bool = True
 
 
-def _main_scores(report: Report, slice_name: str | None = None) -> list[Score]:
+def list_main_scores(report: Report, slice_name: str | None = None) -> list[Score]:
+    """Return the scores of the model, or of the ensemble of seeds; on every slice where none is named."""
     predictor = main_predictor(report)
     return [score for score in report.scores if score.predictor == predictor and slice_name in (None, score.slice)]
 
 
-def _measured(report: Report, score: Score) -> tuple[list[str], Figures]:
+def write_measured(report: Report, score: Score) -> tuple[list[str], Figures]:
     """Return the cells of a score, the mean over seeds first where there are several, and what to draw of it."""
     summary = find_summary(report, score.name, score.slice)
     if not report.seed_summaries:
         return [write_score(score)], (score.value, score.low, score.high)
     if summary is None:
         return ["undefined for some seed", write_score(score)], (score.value, score.low, score.high)
-    return [write_summary(summary), write_score(score)], (summary.mean, summary.low, summary.high)
+    return [write_summary(summary), write_score(score)], (summary.mean, *mean_interval(summary))
 
 
-def _score_columns(report: Report) -> list[str]:
+def list_score_columns(report: Report) -> list[str]:
+    """Return the titles of the columns that `write_measured` fills."""
     predictor = plain(main_predictor(report))
     return ["mean over seeds", predictor] if report.seed_summaries else [predictor]
 
 
-def _explain(report: Report) -> str:
+def explain_intervals(report: Report, scores: Sequence[Score]) -> str:
+    """Return what the brackets of a table of these scores hold."""
+    drawn: dict[str, list[Score]] = {}
+    for score in scores:
+        drawn.setdefault(score.resampling, []).append(score)
+    usual = max(drawn, key=lambda kind: len(drawn[kind]), default="rows")
+    others = [
+        f" Of {_name_scores(some)}, each resample draws {plain(kind)}." for kind, some in drawn.items() if kind != usual
+    ]
     rest = "they say nothing of other seeds"
     if report.seed_summaries:
-        rest = "after ±, the standard deviation over seeds, they hold the 95 % t-interval of the mean"
-    return f"Brackets hold 95 % bootstrap intervals over the rows; {rest}. Of a metric with ↓, less is better."
+        has_both = any(summary.both_low is not None for summary in report.seed_summaries)
+        sources = (
+            ", with seeds and rows as its two sources of variance" if has_both else " (Student's t over the seeds)"
+        )
+        rest = f"after ±, the standard deviation over seeds, they hold the 95 % interval of the mean{sources}"
+    of_rows = "the rows" if usual == "rows" else plain(usual)
+    return f"Brackets hold 95 % bootstrap intervals over {of_rows}; {rest}.{''.join(others)}"
+
+
+def _name_scores(scores: Sequence[Score]) -> str:
+    """Return which scores these are in few words: the slices where there are several, else the metrics."""
+    slices = list(dict.fromkeys(plain(score.slice) for score in scores))
+    names = slices if slices != ["all"] else list(dict.fromkeys(metric_title(score.name) for score in scores))
+    noun = "slice" if slices != ["all"] else "metric"
+    return list_words(names) if len(names) <= NAMES_IN_A_NOTE else count_of(len(names), noun)
 
 
 def build_score_table(report: Report) -> Table:
     """Return every metric on all test rows beside the baselines."""
     names = list(dict.fromkeys(score.predictor for score in report.baselines))
+    scores = list_main_scores(report, "all")
     rows = []
-    for score in _main_scores(report, "all"):
-        cells, figures = _measured(report, score)
+    for score in scores:
+        cells, figures = write_measured(report, score)
         rivals = [pick(report.baselines, score.name, predictor=name) for name in names]
         title = metric_title(score.name) + ("" if score.higher_is_better else " ↓")
         rows.append(
@@ -115,39 +141,32 @@ def build_score_table(report: Report) -> Table:
                 (title, *cells, *(write_score(rival) for rival in rivals), format_count(score.n)),
                 figures,
                 tuple(rival.value for rival in rivals if rival and rival.value is not None),
+                anchor=name_place("score", score.name),
             )
         )
-    columns = ("metric", *_score_columns(report), *map(plain, names), "n")
+    columns = ("metric", *list_score_columns(report), *map(plain, names), "n")
     return Table(
-        "Every metric on all test rows", columns, tuple(rows), "l" + "l" * (len(columns) - 2) + "r", _explain(report)
+        "Every metric on all test rows",
+        columns,
+        tuple(rows),
+        "l" * (len(columns) - 1) + "r",
+        f"{explain_intervals(report, scores)} Of a metric with ↓, less is better.",
+        "every-score",
     )
 
 
-def build_slice_table(report: Report) -> Table:
-    """Return the primary metric on all rows and on each slice."""
-    whole = tuple(rival.value for rival in find_rivals(report, report.primary_metric) if rival.value is not None)
-    rows = []
-    for score in _main_scores(report):
-        if score.name == report.primary_metric:
-            cells, figures = _measured(report, score)
-            rows.append(
-                Row((plain(score.slice), *cells, format_count(score.n)), figures, whole if score.slice == "all" else ())
-            )
-    columns = ("slice", *_score_columns(report), "n")
-    return Table(
-        f"{metric_title(report.primary_metric)} by slice", columns, tuple(rows), "l" * (len(columns) - 1) + "r"
+def describe_seeds(report: Report) -> list[str]:
+    """Return what is to be said of several seeds beside the table of them: how many collapsed, and which one was saved."""
+    if len(report.seeds) < 2:
+        return []
+    collapsed = [str(seed.seed) for seed in report.seeds if seed.collapsed_to is not None]
+    of_all = f"of {count_of(len(report.seeds), 'seed')}"
+    fate = (
+        f"{len(collapsed)} {of_all} collapsed to one class (seed {list_words(collapsed)}); none is left out of any figure."
+        if collapsed
+        else f"None {of_all} collapsed to one class."
     )
-
-
-def build_every_slice_table(report: Report) -> Table:
-    """Return every metric on each slice."""
-    rows = [
-        Row((plain(score.slice), metric_title(score.name), *_measured(report, score)[0], format_count(score.n)))
-        for score in _main_scores(report)
-        if score.slice != "all"
-    ]
-    columns = ("slice", "metric", *_score_columns(report), "n")
-    return Table("Every metric by slice", columns, tuple(rows), "l" * (len(columns) - 1) + "r")
+    return [fate, f"The saved model is that of seed {report.saved_seed}: {plain(report.saved_because)}."]
 
 
 def build_seed_table(report: Report) -> Table:
@@ -167,99 +186,67 @@ def build_seed_table(report: Report) -> Table:
                     _write(seed.final_loss),
                 ),
                 is_alarming=seed.collapsed_to is not None,
+                anchor=name_place("seed", str(seed.seed)),
             )
         )
     columns = ("seed", metric_title(report.primary_metric), "dev score", "collapsed", "training", "final loss")
-    return Table("Each seed", columns, tuple(rows), "llrlrr")
+    return Table("Each seed", columns, tuple(rows), "llrlrr", anchor="each-seed")
+
+
+def _list_summaries(report: Report) -> list[SeedSummaryRecord]:
+    return [entry for entry in report.seed_summaries if entry.slice == "all"]
 
 
 def build_summary_table(report: Report) -> Table:
-    """Return mean, spread and extremes over seeds of every metric on all rows."""
-    rows = [
-        Row(
-            (
-                metric_title(entry.name),
-                write_summary(entry),
-                format_score_value(entry.minimum),
-                format_score_value(entry.maximum),
-                format_count(entry.n),
-            )
+    """Return mean, spread, extremes and the intervals over seeds of every metric on all rows."""
+    entries = _list_summaries(report)
+    has_rows = any(entry.rows_low is not None or entry.both_low is not None for entry in entries)
+    rows = []
+    for entry in entries:
+        spread = "–" if entry.standard_deviation is None else format_score_value(entry.standard_deviation)
+        intervals = [_write_range(entry.low, entry.high)]
+        if has_rows:
+            intervals += [_write_range(entry.rows_low, entry.rows_high), _write_range(entry.both_low, entry.both_high)]
+        cells = (metric_title(entry.name), f"{format_score_value(entry.mean)} ± {spread}", *intervals)
+        extremes = (format_score_value(entry.minimum), format_score_value(entry.maximum), format_count(entry.n))
+        rows.append(Row((*cells, *extremes), anchor=name_place("over-seeds", entry.name)))
+    sources = ("from seeds", "from rows", "from both") if has_rows else ("from seeds",)
+    note = (
+        "After ± stands the standard deviation over the seeds. The intervals are 95 % intervals of the mean. From seeds: Student's t, "
+        "for other seeds on the same rows."
+    )
+    if has_rows:
+        note += (
+            " From rows: bootstrap, for the same seeds on other rows. From both: seeds and rows as two sources of variance, for other "
+            "seeds on other rows."
         )
-        for entry in report.seed_summaries
-        if entry.slice == "all"
-    ]
     return Table(
         "Over the seeds, all test rows",
-        ("metric", "mean ± standard deviation (interval of the mean)", "min", "max", "seeds"),
+        ("metric", "mean ± deviation", *sources, "min", "max", "seeds"),
         tuple(rows),
-        "llrrr",
+        "ll" + "l" * len(sources) + "rrr",
+        note,
+        "over-seeds",
     )
 
 
-def build_confusion_table(report: Report) -> Table:
-    """Return the confusion matrix, or its most frequent confusions where it is too large to read."""
-    assert report.confusion is not None
-    labels = [plain(label) for label in report.confusion.labels]
-    counts = report.confusion.counts
-    if len(labels) > MOST_CLASSES_IN_MATRIX:
-        pairs = [
-            (count, expected, predicted)
-            for expected, row in enumerate(counts)
-            for predicted, count in enumerate(row)
-            if count and expected != predicted
-        ]
-        pairs.sort(key=lambda pair: (-pair[0], pair[1:]))
-        return Table(
-            "Most frequent confusions",
-            ("expected", "predicted", "rows"),
-            tuple(
-                Row((labels[expected], labels[predicted], format_count(count)))
-                for count, expected, predicted in pairs[:CONFUSIONS_SHOWN]
-            ),
-            "llr",
-        )
+def build_value_table(report: Report) -> Table:
+    """Return every value that the means over seeds are made of."""
+    entries = _list_summaries(report)
     rows = [
-        Row(
-            (
-                label,
-                *map(format_count, row),
-                format_count(sum(row)),
-                format_share(row[number] / sum(row)) if sum(row) else "–",
-            ),
-            shades=(0.0, *(count / sum(row) if sum(row) else 0.0 for count in row), 0.0, 0.0),
-        )
-        for number, (label, row) in enumerate(zip(labels, counts, strict=True))
+        Row((str(seed.seed), *(format_score_value(entry.values[number]) for entry in entries)))
+        for number, seed in enumerate(report.seeds)
+        if entries
     ]
+    columns = ("seed", *(metric_title(entry.name) for entry in entries))
     return Table(
-        "Rows by expected label, columns by predicted label",
-        ("expected \\ predicted", *labels, "rows", "recall"),
-        tuple(rows),
-        "l" + "r" * (len(labels) + 2),
-    )
-
-
-def build_mistake_table(report: Report, longest_text: int | None = None) -> Table:
-    """Return the wrong answers given with the highest probability; texts end after `longest_text` characters."""
-    rows = [
-        Row(
-            (
-                plain(mistake.row),
-                shorten(plain(mistake.text), longest_text) if longest_text else plain(mistake.text),
-                plain(mistake.expected),
-                plain(mistake.predicted),
-                format_score_value(mistake.probability),
-            )
-        )
-        for mistake in report.mistakes
-    ]
-    return Table(
-        "Wrong answers, surest first",
-        ("row", "text", "expected", "predicted", "probability"),
-        tuple(rows),
-        "llllr",
-        texts=(1,),
+        "Every metric of each seed, all test rows", columns, tuple(rows), "l" + "r" * len(entries), anchor="every-seed"
     )
 
 
 def _write(value: float | None) -> str:
     return "–" if value is None else format_score_value(value)
+
+
+def _write_range(low: float | None, high: float | None) -> str:
+    return "–" if low is None or high is None else format_range(low, high)

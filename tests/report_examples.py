@@ -6,8 +6,10 @@ Owns made-up figures of plausible size; no test asserts a value that is not take
 import math
 from collections.abc import Sequence
 from dataclasses import asdict
+from itertools import pairwise
 from typing import Any
 
+from finetune.findings import ConfusedPair, Decision, LabelDoubt, LabelDoubts, NearDuplicate, NearDuplicates, SliceTest
 from finetune.metrics import get_metric
 from finetune.records import (
     BandVerdict,
@@ -24,6 +26,17 @@ from finetune.records import (
     SplitRecord,
 )
 from finetune.statistics import summary
+from tests.finding_examples import (
+    SLICES,
+    build_calibration,
+    build_confused,
+    build_curves,
+    build_decisions,
+    build_doubts,
+    build_near_duplicates,
+    build_slice_tests,
+    count_rows,
+)
 
 COLLAPSE = (
     "COLLAPSED: the model gives every test row the label 'acceptable'; it has learnt nothing that tells rows apart."
@@ -36,10 +49,22 @@ METRICS = {  # value of the model, majority class, bag of words; half the width 
     "precision": (0.7352, 0.6894, 0.6977, 0.029),
     "recall": (0.9214, 1.0, 0.9162, 0.0195),
     "roc_auc": (0.6871, 0.5, 0.5401, 0.0331),
+    "pr_auc": (0.8412, 0.6894, 0.7311, 0.022),
     "brier": (0.1934, 0.2143, 0.2411, 0.0121),
     "log_loss": (0.5713, 0.6199, 0.7312, 0.0289),
-    "expected_calibration_error": (0.0312, 0.0142, 0.1033, 0.0191),
+    "expected_calibration_error": (0.0322, 0.0142, 0.1033, 0.0191),
 }
+NOTHING_FOUND: dict[str, Any] = {
+    "slice_tests": [],
+    "calibration": None,
+    "decisions": [],
+    "undecided": [],
+    "curves": None,
+    "confused": [],
+    "doubts": None,
+    "near_duplicates": None,
+}
+"""What a report of the first version says of what is found beyond scores."""
 MISTAKES = (
     ("test/412", "The more does Bill smoke, the more Susan hates him.", "unacceptable", "acceptable", 0.9631),
     ("test/77", "Which report that John was incompetent did he submit?", "unacceptable", "acceptable", 0.9588),
@@ -63,7 +88,7 @@ def build_scores(
         metric, value = get_metric(name), values[column] + shift
         half = (
             0.0
-            if column == 1 and name in ("matthews_correlation", "balanced_accuracy", "roc_auc", "recall")
+            if column == 1 and name in ("matthews_correlation", "balanced_accuracy", "roc_auc", "pr_auc", "recall")
             else values[3]
         )
         found.append(
@@ -113,6 +138,9 @@ def build_data(labels: Sequence[str] = ("unacceptable", "acceptable")) -> DataRe
         shared_with_train=[SharedRows(part="test", rows=["test/55", "test/310"])],
         dropped_train_rows=0,
         selection="nothing was selected, so no rows play dev",
+        notes=[
+            "the annotations of phenomena were made for v1.1: 4 texts and 2 labels differ, rows are joined by number"
+        ],
     )
 
 
@@ -167,13 +195,30 @@ def build_provenance(**changes: Any) -> Provenance:
     )
 
 
-def single_seed(**changes: Any) -> Report:
-    """Return a run of one seed with two slices, two baselines and a band."""
-    scores = [
-        *build_scores(),
-        *build_scores(slice_name="in-domain", n=527, shift=0.031),
-        *build_scores(slice_name="out-of-domain", n=516, shift=-0.038),
+def build_slice_scores() -> list[Score]:
+    """Return every metric on each of fifty slices; one slice is too small to be scored, and rare classes are kept in another."""
+    found = []
+    for number, name in enumerate(SLICES):
+        n, shift = count_rows(number), (0.031, -0.038)[number] if number < 2 else 0.08 * math.sin(number)
+        for score in build_scores(slice_name=name, n=n, shift=shift):
+            changes: dict[str, Any] = {"resampling": "rows within each class"} if number == 9 else {}
+            if n < 10:
+                changes = {"value": None, "low": None, "high": None, "reason": "fewer than 10 rows"}
+            found.append(score.model_copy(update=changes))
+    return found
+
+
+def find_mistakes() -> list[Mistake]:
+    """Return four wrong answers."""
+    return [
+        Mistake(row=row, text=text, expected=expected, predicted=predicted, probability=probability)
+        for row, text, expected, predicted, probability in MISTAKES
     ]
+
+
+def single_seed(**changes: Any) -> Report:
+    """Return a run of one seed with fifty slices, all findings, two baselines and a band."""
+    scores = [*build_scores(), *build_slice_scores()]
     return Report(
         **{
             "name": "cola-minilm",
@@ -206,10 +251,15 @@ def single_seed(**changes: Any) -> Report:
                 )
             ],
             "confusion": Confusion(labels=["unacceptable", "acceptable"], counts=[[89, 235], [61, 658]]),
-            "mistakes": [
-                Mistake(row=row, text=text, expected=expected, predicted=predicted, probability=probability)
-                for row, text, expected, predicted, probability in MISTAKES
-            ],
+            "slice_tests": build_slice_tests(),
+            "calibration": build_calibration(),
+            "decisions": build_decisions(),
+            "undecided": build_scores(shift=-0.011),
+            "curves": build_curves(),
+            "confused": build_confused(find_mistakes()),
+            "mistakes": find_mistakes(),
+            "doubts": build_doubts(),
+            "near_duplicates": build_near_duplicates(),
             "history": build_history(1),
             "saved_seed": 1,
             "saved_because": "the only one",
@@ -257,6 +307,15 @@ def collapsed() -> Report:
             )
         ],
         confusion=Confusion(labels=["unacceptable", "acceptable"], counts=[[0, 324], [0, 719]]),
+        confused=build_confused(find_mistakes())[:1],
+        mistakes=find_mistakes()[:3],
+        slice_tests=[],
+        decisions=[],
+        undecided=[],
+        doubts=build_doubts().model_copy(update={"count": 0, "rows": []}),
+        near_duplicates=build_near_duplicates().model_copy(
+            update={"count": 0, "correct": 0, "rows": [], "examples": []}
+        ),
     )
 
 
@@ -288,14 +347,32 @@ def five_seeds() -> Report:
     for slice_name, offset in (("all", 0.0), (names[0], 0.02), (names[1], -0.02)):
         for same in zip(*by_seed, strict=True):
             values = [(score.value or 0.0) + offset for score in same]
+            over, half = summary(values), METRICS[same[0].name][3]
+            assert over.low is not None and over.high is not None
             summaries.append(
-                SeedSummaryRecord(name=same[0].name, slice=slice_name, values=values, **asdict(summary(values)))
+                SeedSummaryRecord(
+                    name=same[0].name,
+                    slice=slice_name,
+                    values=values,
+                    **asdict(over),
+                    rows_low=over.mean - 0.8 * half,
+                    rows_high=over.mean + 0.8 * half,
+                    both_low=over.low - 0.4 * half,
+                    both_high=over.high + 0.4 * half,
+                )
             )
     return single_seed(
         seeds=seeds,
         scores=scores,
         seed_summaries=summaries,
         history=history,
+        slice_tests=[
+            test.model_copy(
+                update={"difference": 0.06 * sign, "p_value": 0.0312, "p_adjusted": 0.0624, "is_flagged": False}
+            )
+            for test, sign in zip(build_slice_tests()[:2], (1, -1), strict=True)
+        ],
+        decisions=build_decisions(["ensemble of seeds", *(f"seed {seed}" for seed in range(1, 6))]),
         saved_seed=3,
         saved_because="the best of 5 by matthews_correlation on dev",
         collapse="COLLAPSED: 1 of 5 seeds predict one class only: seed 4 (always 'acceptable'). They are part of every mean below.",
@@ -335,6 +412,7 @@ def undefined() -> Report:
         baselines=baselines,
         warnings=["The test has 12 rows only; expect wide intervals."],
         mistakes=[],
+        **NOTHING_FOUND,
         seeds=[SeedRecord(seed=1, score=None, dev_score=None, collapsed_to=None, train_seconds=391.2, final_loss=None)],
         bands=[
             BandVerdict(
@@ -378,6 +456,9 @@ def many_classes(classes: int = 12) -> Report:
         score.model_copy(update={"name": "macro_f1", "value": 0.7391, "low": 0.7201, "high": 0.7577})
         for score in build_scores("bag of words", column=2)[:1]
     ]
+    mistake = Mistake(
+        row="test/9", text="Where is my card? " * 60, expected=labels[0], predicted=labels[1], probability=0.998
+    )
     return single_seed(
         name="support-mail",
         task="text-classification",
@@ -389,17 +470,27 @@ def many_classes(classes: int = 12) -> Report:
         warnings=[],
         bands=[],
         confusion=Confusion(labels=labels, counts=counts),
-        mistakes=[
-            Mistake(
-                row="test/9", text="Where is my card? " * 60, expected=labels[0], predicted=labels[1], probability=0.998
-            )
-        ],
+        **{
+            **NOTHING_FOUND,
+            "calibration": build_calibration(),
+            "confused": [
+                ConfusedPair(expected=expected, predicted=predicted, count=10, examples=[mistake])
+                for expected, predicted in pairwise(labels[:8])
+            ],
+        },
+        mistakes=[mistake],
     )
 
 
 def not_trained() -> Report:
-    """Return the evaluation of a checkpoint as it is: no curve, no rates, no baselines."""
+    """Return the evaluation of a checkpoint as it is, by the first version: no findings, no curve, no rates, no baselines."""
     return single_seed(
+        **NOTHING_FOUND,
+        scores=[
+            *build_scores(),
+            *build_scores(slice_name="in-domain", n=527),
+            *build_scores(slice_name="out-of-domain", n=516),
+        ],
         history=[],
         baselines=[],
         bands=[],
@@ -417,6 +508,7 @@ def with_text(text: str) -> Report:
     report = single_seed()
     labels = [f"{text} no", f"{text} yes"]
     scores = [*build_scores(), *build_scores(slice_name=f"kind: {text}")]
+    mistake = Mistake(row=text, text=text, expected=text, predicted=text, probability=0.9)
     return single_seed(
         name=text,
         title=text,
@@ -431,6 +523,7 @@ def with_text(text: str) -> Report:
                 "licence": text,
                 "selection": text,
                 "shared_with_train": [SharedRows(part="test", rows=[text])],
+                "notes": [text],
             }
         ),
         bands=[
@@ -439,7 +532,55 @@ def with_text(text: str) -> Report:
             )
         ],
         confusion=Confusion(labels=labels, counts=[[1, 2], [3, 4]]),
-        mistakes=[Mistake(row=text, text=text, expected=text, predicted=text, probability=0.9)],
+        mistakes=[mistake],
+        slice_tests=[
+            SliceTest(
+                slice=f"kind: {text}",
+                n=9,
+                rest_n=9,
+                difference=0.2,
+                p_value=0.01,
+                p_adjusted=0.01,
+                is_flagged=True,
+                reason=text,
+            )
+        ],
+        calibration=build_calibration().model_copy(update={"binning": text}),
+        decisions=[Decision(predictor=text, temperature=1.5, threshold=0.4, chosen_for=text, dev_rows=9)],
+        curves=build_curves(text),
+        confused=[ConfusedPair(expected=labels[0], predicted=labels[1], count=3, examples=[mistake])],
+        doubts=LabelDoubts(
+            method=text,
+            count=1,
+            rows=[
+                LabelDoubt(
+                    row=text,
+                    text=text,
+                    label=text,
+                    suggested=text,
+                    probability_of_label=0.1,
+                    probability_of_suggested=0.9,
+                )
+            ],
+        ),
+        near_duplicates=NearDuplicates(
+            measure=text,
+            looked_at=9,
+            count=1,
+            correct=1,
+            rows=[text],
+            examples=[
+                NearDuplicate(
+                    row=text,
+                    text=text,
+                    expected=text,
+                    train_row=text,
+                    train_text=text,
+                    train_label=text,
+                    similarity=0.9,
+                )
+            ],
+        ),
         recipe={"note": text, text: [text]},
         provenance=report.provenance.model_copy(
             update={

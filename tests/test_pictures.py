@@ -6,8 +6,9 @@ from xml.etree import ElementTree
 
 import pytest
 
-from finetune.pictures import MOST_CLASSES, PAGE_COLOURS, draw_confusion, draw_learning_curve, follow_page
+from finetune.pictures import MOST_CLASSES, draw_confusion, draw_learning_curve
 from finetune.records import Confusion, HistoryPoint
+from finetune.svg import PAGE_COLOURS, follow_page
 from tests.report_examples import build_history, five_seeds, many_classes, single_seed
 
 SVG = "{http://www.w3.org/2000/svg}"
