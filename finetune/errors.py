@@ -3,6 +3,7 @@
     FinetuneError            70  a fault of this program
     ├── UsageError            2  wrong use of the command line
     ├── InvalidResultError    3  the run went through but its result is invalid (loss not finite)
+    ├── RequirementError      4  a score is not what was required of it
     ├── DataError            65  a data file, checkpoint or run folder holds something wrong
     ├── MissingInputError    66  a named file or folder is not there
     ├── UnavailableError     69  something needed can't be had here (hub, device, package)
@@ -14,13 +15,15 @@
     └── RecipeError          78  the recipe is wrong; holds every problem of the file at once
         └── SettingError     78  one value of it, found wrong by data, checkpoint or machine
 
-The codes follow sysexits(3) where it has a name for the cause. This module prints nothing.
+The codes follow sysexits(3) where it has a name for the cause. Every error can be pickled, so that a worker process can raise it in
+the one that waits for it. This module prints nothing.
 """
 
 import errno
 import re
 from collections.abc import Sequence
 from difflib import get_close_matches
+from typing import Any
 
 _DISK_ERRORS = frozenset({errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EIO, errno.EROFS})
 
@@ -29,6 +32,14 @@ class FinetuneError(Exception):
     """An error with a message for users and a documented exit code."""
 
     exit_code = 70
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Return how the error is made again in another process: not by `__init__`, which may take other arguments than it keeps."""
+        return _restore, (type(self), self.args), self.__dict__
+
+
+def _restore(kind: type[FinetuneError], arguments: tuple[Any, ...]) -> FinetuneError:
+    return kind.__new__(kind, *arguments)
 
 
 class UsageError(FinetuneError):
@@ -41,6 +52,12 @@ class InvalidResultError(FinetuneError):
     """The result of a run is invalid: a loss, gradient or probability is not finite."""
 
     exit_code = 3
+
+
+class RequirementError(FinetuneError):
+    """A score was measured, and is not what was required of it."""
+
+    exit_code = 4
 
 
 class DataError(FinetuneError):
