@@ -6,7 +6,7 @@ Owns its shape and nothing else: `compare` builds it, `render_comparison` shows 
 from typing import Literal
 
 from finetune.findings import Record
-from finetune.records import Score
+from finetune.records import Score, SeedSummaryRecord
 
 COMPARISON_SCHEMA_VERSION = 1
 
@@ -18,19 +18,26 @@ class ComparedRun(Record):
     """Short name, different for every run of the comparison."""
     path: str
     task: str
-    checkpoint: str
-    seeds: int
+    seeds: list[int]
     collapse: str
     scores: list[Score]
-    """On the compared rows: mean over seeds where there are several, with the bootstrap interval over rows."""
-    standard_deviations: dict[str, float]
-    """By metric, over seeds; empty for a single seed."""
+    """On the compared rows: mean over seeds where there are several, with its bootstrap interval over rows."""
+    seed_summaries: list[SeedSummaryRecord]
+    """Of the scores that are defined for every seed; empty for a single seed."""
+    settings: dict[str, str]
+    """Values of the recipe that not all runs of the comparison have."""
+    checkpoint: str
     parameters: int
     train_seconds: float
+    """Of all seeds together; 0 where nothing was trained."""
     tokens_per_second: float | None
     peak_memory_megabytes: float
     device: str
+    processes: int
+    threads: int
     precision: str
+    notes: list[str]
+    """What is to be said of how the checkpoint was loaded."""
 
 
 class MetricDifference(Record):
@@ -39,21 +46,24 @@ class MetricDifference(Record):
     metric: str
     higher_is_better: bool
     first: float | None
+    """Mean over seeds where there are several."""
     second: float | None
     difference: float | None
     low: float | None
-    """Paired bootstrap over rows, 95 %."""
+    """Paired bootstrap over rows, 95 %, the trained models held fixed."""
     high: float | None
     p_randomisation: float | None
     """Approximate randomisation over rows; None where the runs have different numbers of seeds."""
     p_bootstrap: float | None
     """Paired bootstrap."""
     detectable: float | None
-    """Smallest true difference that these rows would show with a power of 80 % at the 5 % level."""
+    """Smallest true difference of these models that such rows show with a power of 80 % at the 5 % level."""
     seeds_low: float | None = None
     """95 % interval with rows and seeds as sources of variance; None where a run has a single seed."""
     seeds_high: float | None = None
     p_seeds: float | None = None
+    seeds_detectable: float | None = None
+    """Smallest true difference of such trainings that these rows and seeds show with a power of 80 % at the 5 % level."""
     reason: str = ""
     """Why a figure is undefined."""
 
@@ -76,9 +86,14 @@ class DifferingRow(Record):
     text: str
     expected: str
     first: str
+    """Label predicted by the first run."""
     second: str
+    right: Literal["first", "second", "neither"]
+    first_probability: float
+    """Of the expected label."""
+    second_probability: float
     gap: float
-    """How far apart the runs' probabilities of the expected label are: second minus first."""
+    """How far apart the two are: second minus first."""
 
 
 class PairComparison(Record):
@@ -90,8 +105,10 @@ class PairComparison(Record):
     """The metric that the verdict speaks of."""
     differences: list[MetricDifference]
     """That metric first, then the others, whose p-values are not corrected for their number."""
+    test: Literal["seeds and rows", "randomisation", "paired bootstrap", "none"]
+    """The test that the verdict rests on."""
     p_value: float | None
-    """That of the verdict, before correction."""
+    """Its p-value, before correction."""
     p_adjusted: float | None
     """After Holm's correction over the pairs of the comparison."""
     better: Literal["first", "second", "neither"]
@@ -100,12 +117,13 @@ class PairComparison(Record):
     basis: str
     """Which test the verdict rests on, and what it says nothing of."""
     mcnemar: McNemar
-    mcnemar_of: str
-    """Whose answers McNemar's test counts: the single seeds, or the ensembles."""
+    answers: str
+    """Whose answers McNemar's test, the agreement and the rows speak of: the single seeds, or the ensembles."""
     agreement: float
     """Share of rows with the same predicted label."""
     differing: int
     examples: list[DifferingRow]
+    """Some of the differing rows, largest gap first."""
 
 
 class Comparison(Record):
@@ -117,8 +135,12 @@ class Comparison(Record):
     rows: str
     """Which rows are compared, in words."""
     fingerprint: str
+    """That of the test rows, or of the shared ones."""
     labels: list[str]
     resamples: int
+    """Of bootstraps, and of the randomisation of other metrics."""
+    randomisations: int
+    """Of the randomisation of the verdict's metric."""
     resampling: str
     """What one resample draws, in words."""
     runs: list[ComparedRun]
