@@ -15,7 +15,7 @@ import typer
 from rich.markup import escape
 
 from finetune.errors import FinetuneError, UsageError
-from finetune.machine import process_rank
+from finetune.machine import process_rank, processes_asked_for
 from finetune.terminal import console, plain_table, printable, say, show_run, typed_command
 
 app = typer.Typer(
@@ -36,6 +36,19 @@ Overrides = Annotated[
         help="Values that beat the recipe's, such as train.learning_rate=3e-5 seeds=[1,2,3].", show_default=False
     ),
 ]
+OutOption = Annotated[
+    Path | None, typer.Option("--out", help="Run folder; default runs/<recipe>/<time>.", show_default=False)
+]
+ResumeOption = Annotated[
+    str,
+    typer.Option(
+        "--resume",
+        help="Continue --out, or the recipe's newest unfinished run; --resume=auto starts fresh where there is none.",
+        metavar="",
+        show_default=False,
+    ),
+]
+JobsOption = Annotated[int, typer.Option("--jobs", help="Seeds at a time, each in a process of its own.")]
 
 
 class CheckStage(StrEnum):
@@ -50,19 +63,12 @@ class CheckStage(StrEnum):
 def run(
     recipe: RecipeArgument,
     overrides: Overrides = None,
-    out: Annotated[
-        Path | None, typer.Option(help="Run folder; default runs/<recipe>/<time>.", show_default=False)
+    out: OutOption = None,
+    resume: ResumeOption = "no",
+    jobs: JobsOption = 1,
+    processes: Annotated[
+        int | None, typer.Option(help="Processes that train a seed together.", show_default=False)
     ] = None,
-    resume: Annotated[
-        str,
-        typer.Option(
-            help="Continue --out, or the recipe's newest unfinished run; --resume=auto starts fresh "
-            "where there is none.",
-            metavar="",
-            show_default=False,
-        ),
-    ] = "no",
-    processes: Annotated[int | None, typer.Option(help="Processes on this machine.", show_default=False)] = None,
 ) -> None:
     """Train, evaluate and report a recipe.
 
@@ -70,9 +76,8 @@ def run(
     """
     from finetune.recipe_file import load_recipe
 
-    modes: dict[str, bool | Literal["auto"]] = {"no": False, "newest": True, "auto": "auto"}
-    if resume not in modes:
-        raise UsageError(f"--resume: found '{resume}', allowed is --resume alone or --resume=auto")
+    mode = _read_resume(resume)
+    _check_jobs(jobs, max(processes or 1, processes_asked_for()))
     loaded = load_recipe(recipe, overrides or [])
     if processes is not None and processes != 1:
         from finetune.launch import run_in_processes
@@ -82,9 +87,60 @@ def run(
         raise typer.Exit(run_in_processes(processes, arguments, typed_command()))
     from finetune.run import run_recipe
 
-    fitted = run_recipe(loaded, out, resume=modes[resume], command=typed_command())
+    fitted = run_recipe(loaded, out, resume=mode, jobs=jobs, command=typed_command(), tell=_tell)
     if process_rank() == 0:
         show_run(fitted.path)
+
+
+@app.command(rich_help_panel="Fine-tune")
+def reproduce(
+    recipe: RecipeArgument,
+    out: OutOption = None,
+    resume: ResumeOption = "no",
+    jobs: JobsOption = 1,
+) -> None:
+    """Run a recipe as it stands and hold its scores against the bands it expects.
+
+    Exit code 0: within every band; 4: above or below one; 65: on other rows than those that a band speaks of.
+    """
+    from finetune.recipe_file import load_recipe
+    from finetune.reproduce import describe_verdict, judge_reproduction, refuse_nothing_expected
+
+    mode = _read_resume(resume)
+    _check_jobs(jobs, processes_asked_for())
+    loaded = load_recipe(recipe)
+    refuse_nothing_expected(loaded)
+    from finetune.run import run_recipe
+
+    fitted = run_recipe(loaded, out, resume=mode, jobs=jobs, command=typed_command(), tell=_tell)
+    if process_rank() == 0:
+        show_run(fitted.path)
+        for band in fitted.report.bands:
+            _tell(describe_verdict(fitted.report, band))
+        judge_reproduction(fitted.report)
+
+
+def _read_resume(word: str) -> bool | Literal["auto"]:
+    modes: dict[str, bool | Literal["auto"]] = {"no": False, "newest": True, "auto": "auto"}
+    if word not in modes:
+        raise UsageError(f"--resume: found '{word}', allowed is --resume alone or --resume=auto")
+    return modes[word]
+
+
+def _check_jobs(jobs: int, processes: int) -> None:
+    from finetune.launch import MAXIMUM_PROCESSES
+
+    if not 1 <= jobs <= MAXIMUM_PROCESSES:
+        raise UsageError(f"--jobs: found {jobs}, allowed is 1 to {MAXIMUM_PROCESSES}")
+    if jobs > 1 and processes > 1:
+        raise UsageError(
+            f"--jobs: found {jobs} with {processes} processes a seed; choose one: --jobs for several seeds at a time, "
+            "--processes for one seed in several processes"
+        )
+
+
+def _tell(line: str) -> None:
+    say(escape(line))
 
 
 @app.command(rich_help_panel="Fine-tune")
