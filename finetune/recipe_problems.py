@@ -117,14 +117,17 @@ def _path_of(details: Any, values: Mapping[str, Any]) -> KeyPath:
 
 
 def _existing_prefix(values: Any, path: KeyPath) -> KeyPath:
-    for length, key in enumerate(path):
+    """Return the keys of `path` that lead into `values`; what is no key there is the name of a type."""
+    found = []
+    for key in path:
         if isinstance(values, Mapping) and key in values:
             values = values[key]
         elif isinstance(values, list) and key.isdigit() and int(key) < len(values):
             values = values[int(key)]
         else:
-            return path[:length]
-    return path
+            continue
+        found.append(key)
+    return tuple(found)
 
 
 def _describe(details: Any, path: KeyPath) -> tuple[str, str]:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from finetune import load_recipe, load_run, run_recipe
 from finetune.answers import build_answers, predicted_labels
 from finetune.decisions import choose_threshold, decide, fit_decision, fit_temperature, read_decision, temper
-from finetune.errors import DataError, RecipeError, SettingError
+from finetune.errors import DataError, RecipeError
 from finetune.findings import Decision
 from finetune.metrics import score
 from finetune.recipe import Costs, EvaluateSettings
@@ -143,7 +143,7 @@ def test_a_damaged_decision_is_refused_by_name(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("override", "saying"),
     [
-        ("evaluate.threshold=f2", r"evaluate\.threshold: found 'f2'.*did you mean 'f1'\?"),
+        ("evaluate.threshold=acuracy", r"evaluate\.threshold: found 'acuracy'.*did you mean 'accuracy'\?"),
         ("evaluate.threshold=log_loss", r"evaluate\.threshold: found 'log_loss', allowed are costs or one of matthews"),
         ("evaluate.threshold={false_positive: 1.0}", r"threshold.*false_negative"),
         ("evaluate.threshold={false_positive: 0.0, false_negative: 1.0}", "false_positive: found 0.0"),
@@ -166,7 +166,7 @@ def test_a_threshold_among_three_labels_is_refused_before_training(work: Path, t
     lines = (work / "rows.csv").read_text().splitlines()
     lines += [f"another text {number},third" for number in range(20)]
     (work / "rows.csv").write_text("\n".join(lines) + "\n")
-    with pytest.raises(SettingError, match=r"evaluate\.threshold: a threshold tells two labels apart, here are 3"):
+    with pytest.raises(RecipeError, match=r"evaluate\.threshold: a threshold tells two labels apart, here are 3"):
         run_recipe(load_recipe("r.yaml", ["evaluate.threshold=macro_f1"]), work / "run")
     assert not (work / "run").exists()
 
