@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from finetune.metrics import METRICS
+from finetune.paired_tests import LEVEL
 from finetune.records import BandVerdict, Report, Score, SeedSummaryRecord
 from finetune.scores import pick
 from finetune.wording import (
@@ -14,6 +15,8 @@ from finetune.wording import (
     count_of,
     find_rivals,
     find_summary,
+    format_difference,
+    format_p_value,
     format_range,
     list_words,
     main_predictor,
@@ -85,7 +88,7 @@ def build_headline(report: Report) -> Headline:
 def compare(
     value: float | None, low: float | None, high: float | None, rival: float | None, *, higher_is_better: bool
 ) -> tuple[Tone, str]:
-    """Say how a score stands to a baseline; only an interval wholly on one side makes it clear."""
+    """Say how a score stands to a baseline it was not tested against; only an interval wholly on one side makes it clear."""
     if value is None or rival is None:
         return "open", "not comparable with"
     sign = 1 if higher_is_better else -1
@@ -98,7 +101,10 @@ def compare(
     return ("open", "not clearly better than") if sign * (value - rival) > 0 else ("bad", "not better than")
 
 
-def _stand(main: Score | None, summary: SeedSummaryRecord | None, rival: Score) -> tuple[Tone, str]:
+def _stand(
+    report: Report, main: Score | None, summary: SeedSummaryRecord | None, rival: Score
+) -> tuple[Tone, str, str]:
+    """Return how the score stands to a baseline, in words, and the difference behind them where it was tested."""
     value, low, high = (
         (summary.mean, *mean_interval(summary))
         if summary
@@ -106,15 +112,25 @@ def _stand(main: Score | None, summary: SeedSummaryRecord | None, rival: Score) 
         if main
         else (None,) * 3
     )
-    return compare(value, low, high, rival.value, higher_is_better=rival.higher_is_better)
+    test = next((test for test in report.rival_tests if test.predictor == rival.predictor), None)
+    if test is None or test.difference is None or test.p_value is None:
+        return *compare(value, low, high, rival.value, higher_is_better=rival.higher_is_better), ""
+    shown = f"{format_difference(test.difference, test.low, test.high)}, {format_p_value(test.p_value)}, {test.basis}"
+    is_better = (test.difference > 0) == rival.higher_is_better and test.difference != 0
+    if test.p_value < LEVEL:
+        return ("good", "clearly better than", shown) if is_better else ("bad", "clearly worse than", shown)
+    return ("open", "not clearly better than", shown) if is_better else ("bad", "not better than", shown)
 
 
 def _judge_baselines(report: Report, main: Score | None, summary: SeedSummaryRecord | None) -> list[Verdict]:
     found = []
     for rival in find_rivals(report, report.primary_metric):
-        tone, words = _stand(main, summary, rival)
+        tone, words, difference = _stand(report, main, summary, rival)
+        shown = f"; difference {difference}" if difference else ""
         found.append(
-            Verdict(tone, f"{begin_sentence(words)} the baseline {plain(rival.predictor)}, {write_score(rival)}.")
+            Verdict(
+                tone, f"{begin_sentence(words)} the baseline {plain(rival.predictor)}, {write_score(rival)}{shown}."
+            )
         )
     return found or [Verdict("open", "No baseline was scored.")]
 
@@ -154,7 +170,7 @@ def _short_verdicts(report: Report, main: Score | None, summary: SeedSummaryReco
         )
     by_standing: dict[str, list[str]] = {}
     for rival in find_rivals(report, report.primary_metric):
-        by_standing.setdefault(_stand(main, summary, rival)[1], []).append(f"the {plain(rival.predictor)}")
+        by_standing.setdefault(_stand(report, main, summary, rival)[1], []).append(f"the {plain(rival.predictor)}")
     found += [f"{words} {list_words(names)}" for words, names in by_standing.items()]
     bands = [band for band in report.bands if band.metric == report.primary_metric and band.slice == "all"]
     found += [
