@@ -98,5 +98,5 @@ def _list_exposure(parcel: "Parcel") -> list[str]:
     return [
         f"[bold]Everybody will see[/] in {parcel.repository}: {', '.join(escape(name) for name in parcel.files)}",
         f"Among them the weights, the card with scores, settings and the data's labels, and {texts}.",
-        f"Licence of the data: {escape(plain(parcel.report.data.licence))}. The card states none for the model.",
+        f"Licence of the data: {escape(plain(parcel.report.data.licence))}. The model has the one that its card states, or none.",
     ]

@@ -82,6 +82,8 @@ def pack_run(path: Path, repository: str, *, with_report: bool) -> Parcel:
         for file in sorted(run_dir.model.iterdir())
         if file.is_file() and any(fnmatch(file.name, pattern) for pattern in kept)
     }
+    if not any(name.endswith(".safetensors") for name in files):
+        raise MissingInputError(f"{run_dir.model}: no weights (*.safetensors) in this folder")
     files[run_dir.model_card.name] = _read_card(report, run_dir, repository)
     if with_report:
         reports = [run_dir.report, run_dir.report_html, run_dir.report_markdown]

@@ -372,6 +372,8 @@ def test_what_is_no_completed_run_with_a_model_is_66(
     said = assert_refused(push(monkeypatch, str(run), "me/my-model"), 66)
     assert "the run is not complete but failed: the loss was not finite" in said
     write_status(RunDir(run), "complete", "report written", 0)
+    (RunDir(run).model / "model.safetensors").unlink()
+    assert "no weights" in assert_refused(push(monkeypatch, str(run), "me/my-model"), 66)
     RunDir(run).model.rename(work / "elsewhere")
     assert "no model/ in this run" in assert_refused(push(monkeypatch, str(run), "me/my-model"), 66)
     assert hub.asked == []
