@@ -29,10 +29,10 @@ def resampled_p_value(observed: float, under_the_null: Values) -> float | None:
     """Return the two-sided p-value of a difference among those (resamples,) that the null hypothesis gives.
 
     The observed one counts as one of them, so that it is never 0 (Phipson and Smyth 2010, "Permutation p-values should never be
-    zero"). None where more than half of the resamples have no value.
+    zero"). None where more than half of the resamples have no value, or the observed one is NaN.
     """
     defined = under_the_null[~np.isnan(under_the_null)]
-    if 2 * len(defined) < len(under_the_null):
+    if 2 * len(defined) < len(under_the_null) or math.isnan(observed):
         return None
     at_least = np.abs(defined) >= abs(observed) - _ROUNDING
     return float((1 + at_least.sum()) / (1 + len(defined)))
@@ -113,15 +113,23 @@ class SeedDifference:
 def compare_seeds(first: Sequence[float], second: Sequence[float], rows: Variance) -> SeedDifference:
     """Return interval and p-value of mean `second` minus mean `first`; a single value is taken to have no variance over seeds.
 
-    `rows` is the variance of that difference over rows. The seeds' part is Welch's (1947), whose t-test this is where rows vary not
-    at all; the degrees of freedom are Satterthwaite's.
+    `rows` is the variance of that difference over rows. Where rows vary not at all, this is Welch's (1947) t-test.
     """
     from scipy.special import stdtr
 
     difference = float(np.mean(second) - np.mean(first))
-    sources = [variance_of_mean(values) for values in (first, second) if len(values) > 1] + [rows]
+    sources = [variance_over_both_seeds(first, second), rows]
     error, quantile = standard_error_and_quantile(sources)
     if error == 0:
         return SeedDifference(difference, difference, 1.0 if difference == 0 else 0.0)
     p_value = 2 * float(stdtr(degrees_of_freedom(sources), -abs(difference) / error))
     return SeedDifference(difference - quantile * error, difference + quantile * error, p_value)
+
+
+def variance_over_both_seeds(first: Sequence[float], second: Sequence[float]) -> Variance:
+    """Return the variance of a difference of means over the seeds of two runs, with Welch's degrees of freedom; one seed adds none."""
+    sources = [variance_of_mean(values) for values in (first, second) if len(values) > 1]
+    total = sum(source.value for source in sources)
+    if total == 0:
+        return Variance(0.0, 1)
+    return Variance(total, total**2 / sum(source.value**2 / source.degrees_of_freedom for source in sources))

@@ -1,8 +1,8 @@
 """Rows drawn again and again: bootstrap, approximate randomisation, and permutation of slices, for every metric at once.
 
-Owns what one resample draws and the values of the metrics in it. Metrics that follow from confusion counts are drawn as counts
-(multinomial, binomial, hypergeometric), which has the same distribution as drawing rows and takes no time; areas and losses need
-weights of rows. What is concluded from the values is in `statistics` and `paired_tests`.
+Owns what one resample draws and the values of the metrics in it. For metrics of labels, rows that are answered alike are drawn as
+counts (multinomial, binomial, hypergeometric), which has the same distribution as drawing rows and takes no time; areas and losses
+need weights of rows. What is concluded from the values is in `statistics` and `paired_tests`.
 """
 
 from collections.abc import Iterator, Sequence
@@ -11,19 +11,25 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from finetune.answers import Answers, Labels
-from finetune.weighted_metrics import Values, WeightedRows, confusion_counts, count_values, needs_counts_only
+from finetune.weighted_metrics import Values, WeightedRows, needs_labels_only, tally, tally_values
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
-WORKING_BYTES: Final = 16 * 2**20
-"""Size of one block of row weights and of the confusion counts made from it. Larger blocks are not faster."""
+WORKING_BYTES: Final = 2**20
+"""Size of one block of resamples as 64-bit numbers: its row weights, or its counts. Larger blocks leave the processor's cache."""
 
 RARE_CLASS_ROWS: Final = 30
-"""A class with fewer rows is drawn by itself, so that no resample loses it."""
+"""Where a class has fewer rows, each class is drawn by itself, so that no resample loses it."""
+
+LARGEST_RARE_SHARE: Final = 0.1
+"""Where rare classes hold more of the rows, classes are drawn together: drawing m of m rows shows 1/m too little variance."""
+
+FEWEST_ROWS_OF_A_CLASS: Final = 5
+"""Classes with fewer rows are drawn together: a row drawn by itself shows no variance at all."""
 
 BY_ROWS, WITHIN_CLASSES, BY_GROUPS = "rows", "rows within each class", "groups of like rows"
 
@@ -47,19 +53,21 @@ class Resampling:
         """Number of rows or groups."""
         return sum(len(stratum) for stratum in self.strata)
 
-    def draw(self, generator: np.random.Generator, resamples: int) -> Values:
+    def draw(self, generator: np.random.Generator, resamples: int) -> NDArray[np.int32]:
         """Return how often each unit is drawn, (resamples, units): as many of each stratum as it has, with replacement."""
-        weights = np.empty((resamples, self.units))
+        weights = np.empty((resamples, self.units), dtype=np.int32)
         for stratum in self.strata:
             size = len(stratum)
             drawn = generator.integers(0, size, (resamples, size), dtype=np.int32).astype(np.int64)
             drawn += np.arange(resamples)[:, None] * size
-            weights[:, stratum] = np.bincount(drawn.ravel(), minlength=resamples * size).reshape(resamples, size)
+            counts = np.bincount(drawn.ravel(), minlength=resamples * size).reshape(resamples, size)
+            # A slice takes half the time of positions, and units of one stratum may stand in any order.
+            weights[:, stratum if size < self.units else slice(None)] = counts
         return weights
 
-    def spread(self, of_units: Values) -> Values:
+    def spread(self, of_units: NDArray[np.int32]) -> NDArray[np.int32]:
         """Return weights of units (resamples, units) as weights of rows (resamples, rows)."""
-        return of_units if self.group_of_row is None else of_units[:, self.group_of_row]
+        return of_units if self.group_of_row is None else of_units.take(self.group_of_row, axis=1)
 
     def of_rows(self, expected: Labels, positions: NDArray[np.int64]) -> "Resampling":
         """Return how to resample some of the rows alone, whose labels are `expected` (positions,)."""
@@ -69,13 +77,19 @@ class Resampling:
 
 
 def choose_resampling(expected: Labels, groups: Sequence[str] | None = None) -> Resampling:
-    """Return how to resample rows with these labels: by groups where rows come in groups, within classes where one is rare."""
+    """Return how to resample rows with these labels: by groups where rows come in groups, within classes where one is rare.
+
+    Classes with fewer than `FEWEST_ROWS_OF_A_CLASS` rows are drawn as if they were one.
+    """
     if groups is not None and len(set(groups)) < len(groups):
         _, numbers = np.unique(np.asarray(groups, dtype=object).astype(str), return_inverse=True)
         return Resampling(BY_GROUPS, (np.arange(numbers.max() + 1),), numbers.astype(np.int64))
-    classes, counts = np.unique(expected, return_counts=True)
-    if len(classes) > 1 and counts.min() < RARE_CLASS_ROWS:
-        return Resampling(WITHIN_CLASSES, tuple(np.flatnonzero(expected == label) for label in classes))
+    of_class = np.bincount(expected)[expected]
+    if 0 < (of_class < RARE_CLASS_ROWS).sum() <= LARGEST_RARE_SHARE * len(expected):
+        stratum_of_row = np.where(of_class < FEWEST_ROWS_OF_A_CLASS, -1, expected)
+        return Resampling(
+            WITHIN_CLASSES, tuple(np.flatnonzero(stratum_of_row == stratum) for stratum in np.unique(stratum_of_row))
+        )
     return Resampling(BY_ROWS, (np.arange(len(expected)),))
 
 
@@ -93,16 +107,16 @@ def bootstrap_values(
     All models see the same resamples of a metric, so that their differences are paired.
     """
     found = {name: np.empty((len(models), resamples)) for name in names}
-    counted = [name for name in names if needs_counts_only(name)]
+    counted = [name for name in names if needs_labels_only(name)]
     if counted:
         cells = _Cells.of(models, resampling)
         generator = np.random.default_rng([seed, 0])
-        for part, block in _blocks(resamples, max(cells.size, models[0].classes ** 2, resampling.units), working_bytes):
+        for part, block in _blocks(resamples, cells.width, working_bytes):
             weights = cells.draw(generator, block)
             for number in range(len(models)):
-                counts = cells.confusion(number, weights)
+                tallies = tally(cells.answers[number], weights)
                 for name in counted:
-                    found[name][number, part] = count_values(name, counts)
+                    found[name][number, part] = tally_values(name, tallies)
     weighted = [name for name in names if name not in counted]
     if weighted:
         rows = [WeightedRows(answers) for answers in models]
@@ -132,25 +146,25 @@ def randomisation_differences(
     """
     sides, pairs = (*first, *second), len(first)
     found = {name: np.zeros(resamples) for name in names}
-    counted = [name for name in names if needs_counts_only(name)]
+    counted = [name for name in names if needs_labels_only(name)]
     if counted:
         cells = _Cells.of(sides, resampling)
         generator = np.random.default_rng([seed, 2])
-        for part, block in _blocks(resamples, max(cells.size, first[0].classes ** 2, resampling.units), working_bytes):
+        for part, block in _blocks(resamples, cells.width, working_bytes):
             swapped = cells.flip(generator, block)
             kept = cells.counts - swapped
             for one, other in zip(range(pairs), range(pairs, 2 * pairs), strict=True):
-                of_first = cells.confusion(one, kept) + cells.confusion(other, swapped)
-                of_second = cells.confusion(other, kept) + cells.confusion(one, swapped)
+                of_first = tally(cells.answers[one], kept) + tally(cells.answers[other], swapped)
+                of_second = tally(cells.answers[other], kept) + tally(cells.answers[one], swapped)
                 for name in counted:
-                    found[name][part] += (count_values(name, of_second) - count_values(name, of_first)) / pairs
+                    found[name][part] += (tally_values(name, of_second) - tally_values(name, of_first)) / pairs
     weighted = [name for name in names if name not in counted]
     if weighted:
         # Both answers to a row stand one after the other, and a coin says which of them counts on which side.
         stacked = [WeightedRows(_stack(one, other)) for one, other in zip(first, second, strict=True)]
         generator = np.random.default_rng([seed, 3])
         for part, block in _blocks(resamples, 4 * len(first[0]), working_bytes):
-            coins = resampling.spread(generator.integers(0, 2, (block, resampling.units)).astype(np.float64))
+            coins = resampling.spread(generator.integers(0, 2, (block, resampling.units), dtype=np.int32))
             of_first, of_second = np.hstack([1 - coins, coins]), np.hstack([coins, 1 - coins])
             for rows in stacked:
                 before, after = rows.values(weighted, of_first), rows.values(weighted, of_second)
@@ -176,15 +190,15 @@ def slice_differences(
     values = np.empty(resamples)
     generator = np.random.default_rng([seed, 4])
     of_group = _groups_inside(is_inside, resampling)
-    if of_group is None and needs_counts_only(name):
+    if of_group is None and needs_labels_only(name):
         cells = _Cells.of([answers], resampling)
-        for part, block in _blocks(resamples, max(cells.size, answers.classes**2), working_bytes):
+        for part, block in _blocks(resamples, cells.width, working_bytes):
             drawn = generator.multivariate_hypergeometric(cells.counts, int(is_inside.sum()), size=block)
-            inside, outside = cells.confusion(0, drawn), cells.confusion(0, cells.counts - drawn)
-            values[part] = count_values(name, inside) - count_values(name, outside)
+            inside, outside = tally(cells.answers[0], drawn), tally(cells.answers[0], cells.counts - drawn)
+            values[part] = tally_values(name, inside) - tally_values(name, outside)
         return values
     rows = WeightedRows(answers)
-    mask = (is_inside if of_group is None else of_group).astype(np.float64)
+    mask = (is_inside if of_group is None else of_group).astype(np.int32)
     for part, block in _blocks(resamples, 2 * len(answers), working_bytes):
         drawn = generator.permuted(np.tile(mask, (block, 1)), axis=1)
         weights = drawn if of_group is None else resampling.spread(drawn)
@@ -224,8 +238,8 @@ class _Cells:
     Attributes:
         counts: (cells,) rows of each.
         answers: for each model its answer to one row of each cell.
-        strata: positions of the cells that are drawn among themselves; None where groups are drawn.
-        by_group: rows of each group in each cell, (groups, cells), sparse.
+        strata: positions of the cells that are drawn among themselves.
+        of_row: (rows,) the cell of each row.
     """
 
     counts: NDArray[np.int64]
@@ -236,32 +250,42 @@ class _Cells:
 
     @classmethod
     def of(cls, models: Sequence[Answers], resampling: Resampling) -> "_Cells":
-        patterns = np.stack([models[0].expected, *(answers.predicted for answers in models)], axis=1)
-        _, examples, of_row, counts = np.unique(
+        stratum_of_row = np.zeros(len(models[0]), dtype=np.int64)
+        if resampling.group_of_row is None:
+            for number, rows in enumerate(resampling.strata):
+                stratum_of_row[rows] = number
+        patterns = np.stack([stratum_of_row, models[0].expected, *(answers.predicted for answers in models)], axis=1)
+        different, examples, of_row, counts = np.unique(
             patterns, axis=0, return_index=True, return_inverse=True, return_counts=True
         )
-        of_row = of_row.reshape(-1)
-        answers = tuple(answers[examples] for answers in models)
-        strata = () if resampling.group_of_row is not None else tuple(np.unique(of_row[s]) for s in resampling.strata)
-        return cls(counts.astype(np.int64), answers, strata, resampling, of_row)
+        return cls(
+            counts.astype(np.int64),
+            tuple(answers[examples] for answers in models),
+            tuple(np.flatnonzero(different[:, 0] == number) for number in np.unique(different[:, 0])),
+            resampling,
+            of_row.reshape(-1),
+        )
 
     @property
-    def size(self) -> int:
-        return len(self.counts)
+    def width(self) -> int:
+        """How many numbers one resample takes."""
+        units = 0 if self.resampling.group_of_row is None else self.resampling.units
+        return max(len(self.counts), 3 * self.answers[0].classes, units)
 
     @cached_property
     def by_group(self) -> "csr_array":
+        """Rows of each group in each cell, (groups, cells)."""
         from scipy.sparse import csr_array
 
         groups = self.resampling.group_of_row
         assert groups is not None
-        return csr_array((np.ones(len(groups)), (groups, self.of_row)), shape=(self.resampling.units, self.size))
+        return csr_array((np.ones(len(groups)), (groups, self.of_row)), shape=(self.resampling.units, len(self.counts)))
 
     def draw(self, generator: np.random.Generator, resamples: int) -> Values:
         """Return the rows of each cell (resamples, cells) in bootstrap resamples."""
         if self.resampling.group_of_row is not None:
             return np.asarray(self.resampling.draw(generator, resamples) @ self.by_group)
-        drawn = np.zeros((resamples, self.size))
+        drawn = np.zeros((resamples, len(self.counts)))
         for stratum in self.strata:
             counts = self.counts[stratum]
             drawn[:, stratum] = generator.multinomial(counts.sum(), counts / counts.sum(), size=resamples)
@@ -270,10 +294,6 @@ class _Cells:
     def flip(self, generator: np.random.Generator, resamples: int) -> Values:
         """Return how many rows of each cell a fair coin chose, (resamples, cells)."""
         if self.resampling.group_of_row is not None:
-            coins = generator.integers(0, 2, (resamples, self.resampling.units)).astype(np.float64)
+            coins = generator.integers(0, 2, (resamples, self.resampling.units), dtype=np.int32)
             return np.asarray(coins @ self.by_group)
-        return generator.binomial(self.counts, 0.5, size=(resamples, self.size)).astype(np.float64)
-
-    def confusion(self, model: int, weights: ArrayLike) -> Values:
-        """Return the confusion counts (resamples, classes, classes) of a model whose cells have `weights` (resamples, cells)."""
-        return confusion_counts(self.answers[model], np.asarray(weights, dtype=np.float64))
+        return generator.binomial(self.counts, 0.5, size=(resamples, len(self.counts))).astype(np.float64)

@@ -7,6 +7,7 @@ import evaluate
 import numpy as np
 import pytest
 
+from finetune.answers import build_answers
 from finetune.errors import DataError, InvalidResultError, RecipeError
 from finetune.evaluate_metrics import ClassificationMetric, load_metric
 from finetune.metrics import METRICS, score
@@ -29,7 +30,7 @@ def test_every_metric_has_the_value_of_the_plain_function(name: str, keep_in_mem
     predictions = PREDICTED if name in LABEL_METRICS else PROBABILITIES
     result = metric.compute(predictions=predictions, references=EXPECTED)
     assert isinstance(metric, evaluate.Metric)
-    assert result == {name: score(name, EXPECTED, PROBABILITIES).value}
+    assert result == {name: score(name, build_answers(EXPECTED, PROBABILITIES)).value}
 
 
 @pytest.mark.parametrize("name", ["matthews_correlation", "macro_f1", "roc_auc", "brier", "log_loss"])
@@ -39,7 +40,7 @@ def test_three_classes_and_arrays_are_accepted(name: str, tmp_path: Path) -> Non
     probabilities = generator.dirichlet([1, 1, 1], 30)
     predictions = probabilities.argmax(axis=1) if name in LABEL_METRICS else probabilities
     result = metric_in(tmp_path, name).compute(predictions=predictions, references=expected)
-    assert result == {name: pytest.approx(score(name, expected, probabilities).value)}
+    assert result == {name: pytest.approx(score(name, build_answers(expected, probabilities)).value)}
 
 
 def test_batches_and_single_rows_add_up_to_one_value(tmp_path: Path) -> None:
@@ -47,7 +48,7 @@ def test_batches_and_single_rows_add_up_to_one_value(tmp_path: Path) -> None:
     metric.add_batch(predictions=PROBABILITIES[:4], references=EXPECTED[:4])
     for probabilities, label in zip(PROBABILITIES[4:], EXPECTED[4:], strict=True):
         metric.add(prediction=probabilities, reference=label)
-    assert metric.compute() == {"brier": score("brier", EXPECTED, PROBABILITIES).value}
+    assert metric.compute() == {"brier": score("brier", build_answers(EXPECTED, PROBABILITIES)).value}
 
 
 @pytest.mark.parametrize("force_prefix", [False, True])
@@ -56,7 +57,8 @@ def test_label_metrics_can_be_combined(force_prefix: bool, tmp_path: Path) -> No
     combined = evaluate.combine(modules, force_prefix=force_prefix)
     result = combined.compute(predictions=PREDICTED, references=EXPECTED)
     assert result == {
-        f"{name}_{name}" if force_prefix else name: score(name, EXPECTED, PROBABILITIES).value for name in LABEL_METRICS
+        f"{name}_{name}" if force_prefix else name: score(name, build_answers(EXPECTED, PROBABILITIES)).value
+        for name in LABEL_METRICS
     }
 
 
