@@ -1,7 +1,7 @@
 """The Hugging Face hub: pinned files of a repository, from the cache first.
 
-Owns every contact with the hub. Downloads named files only, runs nothing of them, and says in one line why something can't
-be had.
+Owns every read from the hub; what is written there is `push`. Downloads named files only, runs nothing of them, and says in one
+line why something can't be had.
 """
 
 import json

@@ -95,7 +95,7 @@ class SplitPaths(Settings):
     train: str | None = None
     """Rows that fit the model."""
     dev: str | None = None
-    """Rows that select (best checkpoint, patience, temperature, threshold, best seed)."""
+    """Rows that select (checkpoint, patience, temperature, threshold, seed)."""
     test: str | None = None
     """Rows that are reported, never selected on."""
 

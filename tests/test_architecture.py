@@ -10,22 +10,37 @@ ROOT = Path(__file__).parent.parent
 MODULES = {path.stem: path for path in (ROOT / "finetune").glob("*.py")}
 # From the bottom up: a module may import from lower layers, and from its own.
 LAYERS = (
-    ("errors", "__init__"),
-    ("readers", "metrics", "yaml_nodes", "task", "recipe", "records", "hub"),
-    ("statistics", "evaluate_metrics", "machine", "sample", "sample_phenomena", "recipe_problems"),
-    ("run_dir", "checkpoint", "recipe_file", "sources", "data_checks", "labels", "processes"),
-    ("resolved", "run_folder", "splits", "recipe_list", "init_recipe", "doctor"),
-    ("data",),
-    ("features", "scores", "baselines"),
-    ("batching", "model", "loss", "report", "wording", "svg", "pictures"),
-    ("predict", "callbacks", "report_tables", "report_facts", "strips"),
-    ("trainer", "render", "provenance"),
-    ("fit", "run_report"),
+    ("errors", "__init__", "findings", "anchors", "markup", "svg"),
+    ("readers", "answers", "yaml_nodes", "task", "recipe", "records", "hub", "mistakes"),
+    ("calibration", "comparison_records", "machine", "sample", "sample_phenomena"),
+    (
+        "metrics",
+        "run_dir",
+        "checkpoint",
+        "sources",
+        "data_checks",
+        "labels",
+        "processes",
+        "annotations",
+        "near_duplicates",
+    ),
+    ("weighted_metrics", "evaluate_metrics", "recipe_problems", "curves", "run_folder", "splits", "doctor"),
+    ("resampling", "decisions", "data", "recipe_file"),
+    ("statistics", "features", "baselines", "resolved", "recipe_list", "init_recipe"),
+    ("paired_tests", "batching", "model", "loss", "predict", "callbacks"),
+    ("slices", "rivals", "trainer", "glue_files"),
+    ("scores", "prepare", "provenance"),
+    ("report", "wording"),
+    ("fit", "headline", "pictures", "curve_pictures", "report_tables", "model_index", "compare_pairs"),
+    ("finding_tables", "error_tables", "report_facts", "strips", "comparison_sentences", "seed_jobs"),
+    ("comparison_tables", "compared_facts", "compared_runs", "render", "render_comparison", "model_card"),
+    ("run_report", "compare", "push"),
     ("run", "launch"),
-    ("check", "evaluate_run"),
+    ("check", "evaluate_run", "requirements", "reproduce"),
     ("terminal",),
     ("cli",),
     ("cli_runs",),
+    ("cli_compare", "cli_share"),
     ("exits",),
     ("__main__",),
 )
@@ -79,6 +94,9 @@ def test_nothing_downstream_of_a_run_imports_the_trainer() -> None:
         "scores",
         "statistics",
         "metrics",
+        "compare",
+        "render_comparison",
+        "model_card",
     ):
         assert "finetune.trainer" not in imports_of(MODULES[name], top_level_only=False)
 
@@ -91,7 +109,8 @@ def test_tasks_are_declarations_only() -> None:
 
 def test_only_run_dir_spells_the_file_names_of_a_run() -> None:
     names = re.compile(
-        r"\"(report\.json|report\.html|report\.md|predictions\.jsonl|events\.jsonl|status\.json|data\.json|run\.lock)\""
+        r"\"(report\.json|report\.html|report\.md|predictions\.jsonl|events\.jsonl|status\.json|data\.json|run\.lock|"
+        r"rows\.jsonl|dev_predictions\.jsonl|decision\.json|comparison\.(json|md|html))\""
     )
     for name, path in MODULES.items():
         if name != "run_dir":
@@ -113,7 +132,8 @@ def test_nothing_in_the_package_can_run_code_from_data() -> None:
 
 def test_light_commands_never_import_torch() -> None:
     script = (
-        "import sys, finetune.exits, finetune.report, finetune.render, finetune.recipe_list; print(sorted({'torch', 'transformers', "
+        "import sys, finetune.exits, finetune.report, finetune.render, finetune.recipe_list, finetune.compare, "
+        "finetune.render_comparison, finetune.paired_tests, finetune.model_card; print(sorted({'torch', 'transformers', "
         "'datasets', 'evaluate', 'matplotlib', 'sklearn'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=ROOT)
