@@ -2,11 +2,14 @@
 PYTHON ?= python3
 RECIPE ?= quickstart
 ARGS ?=
+export CHROMIUM ?= chromium
 VENV := .venv
 STAMP := $(VENV)/.installed
 RUN := $(VENV)/bin
+BROWSER := tests/browser
+BROWSER_STAMP := $(BROWSER)/node_modules/.installed
 
-.PHONY: install finetune test check lint types realdata end-to-end bench clean
+.PHONY: install finetune test check lint types realdata end-to-end browser browser-where-possible bench clean
 
 finetune: install
 	$(RUN)/finetune run $(RECIPE) $(ARGS)
@@ -23,9 +26,9 @@ $(STAMP): pyproject.toml constraints.txt
 	touch $(STAMP)
 
 test: install
-	$(RUN)/python -m pytest -m 'not realdata and not end_to_end'
+	$(RUN)/python -m pytest -m 'not realdata and not end_to_end and not browser'
 
-check: install lint types test end-to-end realdata
+check: install lint types test end-to-end realdata browser-where-possible
 
 lint: install
 	$(RUN)/ruff check .
@@ -40,8 +43,20 @@ end-to-end: install
 realdata: install
 	$(RUN)/python -m pytest -m realdata
 
+# Opens rendered reports in Chromium; needs node, npm and a Chromium, which CHROMIUM names.
+browser: install $(BROWSER_STAMP)
+	$(RUN)/python -m pytest -m browser tests/test_browser.py
+
+$(BROWSER_STAMP): $(BROWSER)/package.json $(BROWSER)/package-lock.json
+	npm ci --prefix $(BROWSER) --ignore-scripts --no-audit --no-fund
+	touch $@
+
+browser-where-possible: install
+	@if command -v npm >/dev/null && command -v "$(CHROMIUM)" >/dev/null; then $(MAKE) --no-print-directory browser; \
+	else echo "SKIPPED: no report was opened in a browser, since npm or $(CHROMIUM) is missing" >&2; fi
+
 bench: install
 	$(RUN)/python -m benchmarks.batching
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache .hypothesis $(BROWSER)/node_modules

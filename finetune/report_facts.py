@@ -15,7 +15,7 @@ SHORT_FINGERPRINT = 12
 def _by_split(splits: Sequence[SplitRecord], facts: Iterable[tuple[str, list[str]]], caption: str) -> Table:
     return Table(
         caption,
-        ("", *(split.part for split in splits)),
+        ("split", *(split.part for split in splits)),
         tuple(Row((name, *cells)) for name, cells in facts),
         "l" + "r" * len(splits),
         anchor="splits",
