@@ -100,9 +100,10 @@ def _refuse_too_few(paths: Sequence[Path]) -> None:
         raise UsageError(f"a comparison needs two runs or more, found {len(paths)}")
     seen: dict[Path, Path] = {}
     for path in paths:
-        if (before := seen.setdefault(path.resolve(), path)) is not path:
+        if (before := seen.get(path.resolve())) is not None:
             also = f", also as {before}" if before != path else ""
             raise UsageError(f"{path}: named twice{also}; a comparison needs different runs")
+        seen[path.resolve()] = path
 
 
 def _refuse_other_labels(paths: Sequence[Path], reports: Sequence[Report]) -> None:
