@@ -37,7 +37,9 @@ def test_trained_runs_are_compared_end_to_end(tiny_bert: Path, work: Path) -> No
     write_recipe(work / "own.yaml", tiny_bert, rows=200)
     runs = [work / "runs" / name for name in ("one", "two", "both")]
     for run, changes in zip(
-        runs, (["seeds=[1]"], ["seeds=[2]", "train.learning_rate=0.01"], ["seeds=[1,2]"]), strict=True
+        runs,
+        (["seeds=[1]"], ["seeds=[2]", "train.learning_rate=0.01", "train.max_steps=30"], ["seeds=[1,2]"]),
+        strict=True,
     ):
         done = call("run", "own.yaml", *changes, "--out", str(run))
         assert done.returncode == 0, done.stderr
