@@ -1,10 +1,14 @@
 """Several seeds at a time: the same results as one after the other, errors that come back, workers that never stay behind."""
 
+import json
 import multiprocessing
 import os
 import pickle
+import pty
 import re
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -19,9 +23,9 @@ from finetune.prepare import SeedJob, prepare_job
 from finetune.processes import Processes
 from finetune.recipe_file import load_recipe
 from finetune.run_dir import RunDir
-from finetune.seed_jobs import fit_seeds
+from finetune.seed_jobs import _can_travel, _try_to_fit, fit_seeds
 from finetune.task import get_task
-from tests.cli_calls import write_recipe
+from tests.cli_calls import ROOT, bytes_below, call, start, wait_until, write_recipe
 
 pytestmark = pytest.mark.processes
 
@@ -113,9 +117,27 @@ def test_a_failure_keeps_further_seeds_from_beginning_and_those_in_progress_are_
 
 def test_an_error_that_is_not_ours_comes_back_as_it_is(prepare: Callable[..., SeedJob]) -> None:
     Path("file").write_text("no folder")
-    with pytest.raises(NotADirectoryError) as caught:
-        fit_seeds(prepare(), [1, 2], lambda seed: RunDir(Path(f"file/{seed}")), resume=False, jobs=8)
-    assert "fit_seed" in caught.value.__notes__[0], "the traceback of the worker comes with it"
+    found = pickle.loads(pickle.dumps(_try_to_fit(prepare(), 1, RunDir(Path("file/seed-1")), resume=False)))
+    assert type(found) is NotADirectoryError
+    assert "fit_seed" in found.__notes__[0], "the traceback of the worker comes with it"
+
+
+class TwoWordsError(Exception):
+    """As libraries write them: made of two arguments, of which it keeps one."""
+
+    def __init__(self, first: str, second: str) -> None:
+        super().__init__(f"{first} {second}")
+
+
+def test_only_errors_that_can_be_made_again_travel_as_they_are() -> None:
+    errors = [KeyError("a"), OSError(28, "full", "x"), UnicodeDecodeError("utf-8", b"a", 0, 1, "bad"), DataError("a"),
+              json.JSONDecodeError("bad", "doc", 1), SettingError("key", "wrong"), TwoWordsError("a", "b")]  # fmt: skip
+    for error in errors:
+        try:
+            comes_through = type(pickle.loads(pickle.dumps(error))) is type(error)
+        except TypeError:
+            comes_through = False
+        assert _can_travel(error) == comes_through == (not isinstance(error, TwoWordsError)), error
 
 
 def test_a_worker_that_is_killed_is_71(prepare: Callable[..., SeedJob]) -> None:
@@ -135,3 +157,137 @@ def test_a_worker_that_is_killed_is_71(prepare: Callable[..., SeedJob]) -> None:
     killer.join()
     assert as_finetune_error(caught.value).exit_code == 71 and "\n" not in str(caught.value)
     assert not multiprocessing.active_children()
+
+
+# The command
+
+
+LONG = ("train.max_steps=150", "train.save_every=5", "train.threads=1", "train.learning_rate=1.0e-4", "seeds=[1,2,3]")
+
+
+@pytest.fixture
+def recipe(work: Path, tiny_bert: Path) -> Path:
+    """Return a small recipe in the working directory."""
+    return write_recipe(work / "r.yaml", tiny_bert)
+
+
+def is_alive(process_id: int) -> bool:
+    """Say whether a process runs; one that has ended and is not yet buried does not."""
+    try:
+        return Path(f"/proc/{process_id}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def workers_of(process_id: int) -> list[int]:
+    """Return the living worker processes below a process."""
+    found = []
+    for folder in Path("/proc").iterdir():
+        try:
+            parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+            if parent == process_id and b"spawn_main" in (folder / "cmdline").read_bytes():
+                found.append(int(folder.name))
+        except (OSError, ValueError, IndexError):
+            continue
+    return found
+
+
+def wait_for_end(process_ids: list[int], seconds: float) -> None:
+    end = time.monotonic() + seconds
+    while any(is_alive(process_id) for process_id in process_ids):
+        assert time.monotonic() < end, "a worker stays behind"
+        time.sleep(0.02)
+
+
+def test_a_run_killed_in_its_second_seed_goes_on_there_and_ends_as_an_uninterrupted_one(recipe: Path) -> None:
+    folder_of = seed_folders("killed")
+    process = start(recipe.parent, "run", "r.yaml", *LONG, "--out", "killed")
+    wait_until(lambda: list(folder_of(2).checkpoints.glob("*/trainer_state.json")), process)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    assert folder_of(1).measurement.exists() and not folder_of(2).measurement.exists()
+    before = bytes_below(folder_of(1).path)
+    done = call("run", "r.yaml", *LONG, "--out", "killed", "--resume", "--jobs", "2")
+    assert done.returncode == 0, done.stderr
+    assert bytes_below(folder_of(1).path) == before
+    assert "resumed from checkpoint-" in folder_of(2).measurement.read_text()
+    assert re.findall(r"^seed \d: Macro F1 [^\n]+ s$", done.stdout, flags=re.MULTILINE)
+    assert call("run", "r.yaml", *LONG, "--out", "whole").returncode == 0
+    for path in ("predictions.jsonl", *(f"seed-{seed}/predictions.jsonl" for seed in (1, 2, 3))):
+        assert Path("killed", path).read_bytes() == Path("whole", path).read_bytes(), path
+
+
+def test_ctrl_c_ends_the_workers_quietly_and_at_once(recipe: Path) -> None:
+    arguments = ("run", "r.yaml", "train.max_steps=5000", "seeds=[1,2,3]", "--jobs", "2", "--out", "stopped")
+    process = start(recipe.parent, *arguments)
+    wait_until(lambda: seed_folders("stopped")(2).events.exists(), process)
+    workers = workers_of(process.pid)
+    assert len(workers) == 2
+    # As a terminal does it: to the command and to its workers.
+    os.killpg(process.pid, signal.SIGINT)
+    began = time.monotonic()
+    stdout, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130 and stdout == ""
+    assert "--resume" in stderr and stderr.count("\n") == 1, stderr
+    assert time.monotonic() - began < 10
+    wait_for_end(workers, 1)
+    assert json.loads(Path("stopped/status.json").read_text())["state"] == "stopped"
+    assert not seed_folders("stopped")(3).path.exists() and not Path("stopped/run.lock").exists()
+
+
+def test_no_worker_outlives_a_killed_command(recipe: Path) -> None:
+    arguments = ("run", "r.yaml", "train.max_steps=5000", "seeds=2", "--jobs", "2", "--out", "killed")
+    process = start(recipe.parent, *arguments)
+    wait_until(lambda: seed_folders("killed")(1).events.exists(), process)
+    workers = workers_of(process.pid)
+    assert len(workers) == 2
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    wait_for_end(workers, 10)
+    process.communicate()
+
+
+def test_workers_run_no_script_again_and_draw_no_bars_on_a_terminal(recipe: Path) -> None:
+    # No `if __name__ == "__main__"`: a worker that imported it would start workers of its own.
+    Path("script.py").write_text(
+        "from finetune import load_recipe, run_recipe\n"
+        "print('once')\n"
+        "run = run_recipe(load_recipe('r.yaml', ['seeds=2', 'train.threads=1']), 'run', jobs=2)\n"
+        "print([seed.seed for seed in run.report.seeds])\n"
+    )
+    ours, theirs = pty.openpty()
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "TERM": "xterm"}
+    done = subprocess.run(
+        [sys.executable, "script.py"],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=theirs,
+        text=True,
+        check=False,
+    )
+    os.write(theirs, b"|end")
+    assert os.read(ours, 65536) == b"|end", "nothing is said on the terminal"
+    os.close(ours)
+    os.close(theirs)
+    assert done.returncode == 0 and done.stdout == "once\n[1, 2]\n"
+
+
+@pytest.mark.parametrize(
+    ("options", "saying"),
+    [
+        (["--jobs", "0"], "--jobs: found 0, allowed is 1 to 64"),
+        (["--jobs", "65"], "--jobs: found 65, allowed is 1 to 64"),
+        (["--jobs", "2", "--processes", "2"], "choose one"),
+        (["--jobs", "two"], "valid integer"),
+    ],
+)
+def test_a_number_of_jobs_that_makes_no_sense_is_2(recipe: Path, options: list[str], saying: str) -> None:
+    done = call("run", "r.yaml", "seeds=2", *options)
+    assert done.returncode == 2 and saying in done.stderr and done.stderr.count("\n") == 1, done.stderr
+    assert not Path("runs").exists()
+
+
+def test_jobs_within_a_launched_group_of_processes_are_refused(recipe: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    done = call("run", "r.yaml", "seeds=2", "--jobs", "2")
+    assert done.returncode == 2 and "found 2 with 2 processes a seed" in done.stderr
