@@ -133,7 +133,8 @@ def _draw_curve(
         f"{axis_names[1]} {format_score_value(point.y)}"
         for point in points
     ]
-    marks = {"points": hints}
+    guessed = f": {axis_names[1]} {format_score_value(curves.prevalence)}" if guessing[0][1] else ""
+    marks = {"points": hints, "guessing": [f"guessing{guessed}"]}
     if at:
         marks["at"] = [
             f"as predicted: {axis_names[0]} {format_score_value(at[0])}, {axis_names[1]} {format_score_value(at[1])}"
@@ -141,7 +142,7 @@ def _draw_curve(
 
     def draw(figure: "Figure", width: int, height: int) -> None:
         axes = figure.add_axes((62 / width, 50 / height, (width - 80) / width, (height - 88) / height))
-        axes.plot(*zip(*guessing, strict=True), color=MUTED, linewidth=1, linestyle="--")
+        axes.plot(*zip(*guessing, strict=True), color=MUTED, linewidth=1, linestyle="--", gid="guessing")
         across, up = [point.x for point in points], [point.y for point in points]
         axes.plot(across, up, color=SERIES[0], linewidth=1.8, clip_on=False)
         # Unseen until the pointer is over them.
@@ -159,7 +160,7 @@ def _draw_curve(
             )
         axes.set_xlabel(axis_names[0], color=MUTED)
         axes.set_ylabel(axis_names[1], color=MUTED)
-        axes.set_title(area or title, loc="left", color=INK, fontsize=12, pad=10)
+        axes.set_title(area or title, loc="left", color=INK, fontsize=12, pad=10, parse_math=False)
         _set_limits(axes, (0.0, 1.0), (0.0, 1.0))
 
     said = f"Positive label {plain(curves.positive)}, {format_score_value(curves.prevalence)} of the rows. {area or title}."

@@ -1,23 +1,19 @@
-"""What was found beyond the scores, as rows of finished strings: slices that differ, calibration, decisions, points of curves.
+"""What was found of the probabilities, as rows of finished strings: calibration, decisions, points of curves.
 
-Owns which of these figures stand in which table, and the sentences about them. Wrong answers are in `error_tables`, how a figure is
-written in `wording`. Every string is plain text on one line.
+Owns which of these figures stand in which table, and the sentences about them. How a figure is written is in `wording`. Every string is
+plain text on one line.
 """
 
 from collections.abc import Sequence
 
 from finetune.anchors import name_place
-from finetune.findings import CurvePoint, Decision, SliceTest
+from finetune.findings import CurvePoint, Decision
 from finetune.records import Report, Score
-from finetune.report_tables import Row, Table, explain_intervals, list_main_scores, list_score_columns, write_measured
+from finetune.report_tables import Row, Table
 from finetune.scores import pick
 from finetune.wording import (
     count_of,
-    find_rivals,
     format_count,
-    format_difference,
-    format_p,
-    format_p_value,
     format_range,
     format_score,
     format_score_value,
@@ -28,113 +24,10 @@ from finetune.wording import (
 )
 
 POINTS_SHOWN = 21
-
-
-def describe_slices(report: Report) -> list[str]:
-    """Return which slices differ from the rest beyond noise, one sentence each, or that none does; nothing without tests."""
-    tested = [test for test in report.slice_tests if test.p_adjusted is not None]
-    if not tested:
-        return ["No slice could be tested against the rest."] if report.slice_tests else []
-    over = count_of(len(tested), "slice")
-    flagged = [
-        f"{_name_slice(test.slice)}: {format_score_value(abs(test.difference))} {'above' if test.difference > 0 else 'below'} the rest "
-        f"({format_p_value(test.p_adjusted)} after correction over {over})"
-        for test in tested
-        if test.is_flagged and test.difference is not None
-    ]
-    return flagged or [f"No slice differs from the rest beyond noise (Holm's correction over {over})."]
-
-
-def _split_name(slice_name: str) -> tuple[str, str]:
-    """Return the kind of a slice, which its name begins with where it is a value of a column, and the rest of the name."""
-    kind, mark, value = plain(slice_name).partition(": ")
-    return (kind, value) if mark else ("–", kind)
-
-
-def _name_slice(slice_name: str) -> str:
-    kind, value = _split_name(slice_name)
-    return value if kind == "–" else f"{kind} {value}"
-
-
-def build_slice_table(report: Report) -> Table:
-    """Return the primary metric on all rows, on each slice that differs beyond noise, then on each other slice."""
-    tests = {test.slice: test for test in report.slice_tests}
-    scores = [score for score in list_main_scores(report) if score.name == report.primary_metric]
-    scores.sort(key=lambda score: (score.slice != "all", not _is_flagged(tests.get(score.slice))))
-    has_kinds = any(_split_name(score.slice)[0] != "–" for score in scores)
-    whole = tuple(rival.value for rival in find_rivals(report, report.primary_metric) if rival.value is not None)
-    rows = []
-    for score in scores:
-        cells, figures = write_measured(report, score)
-        kind, value = _split_name(score.slice)
-        names = (value, kind) if has_kinds else (value,)
-        tested = _write_test(tests.get(score.slice), score) if tests else ()
-        rows.append(
-            Row(
-                (*names, *cells, *tested, format_count(score.n)),
-                figures,
-                whole if score.slice == "all" else (),
-                is_flagged=_is_flagged(tests.get(score.slice)),
-                anchor=name_place("slice", score.slice),
-            )
-        )
-    named = ("slice", "kind") if has_kinds else ("slice",)
-    compared = ("against the rest", "p", "p corrected") if tests else ()
-    columns = (*named, *list_score_columns(report), *compared, "n")
-    note = explain_intervals(report, scores)
-    if tests:
-        note += (
-            " Against the rest: the score on the slice minus that on all other rows, with a two-sided permutation test; p corrected is "
-            "Holm's, over all slices tested. A slice is marked where that is below 0.05."
-        )
-    return Table(
-        f"{metric_title(report.primary_metric)} by slice",
-        columns,
-        tuple(rows),
-        "l" * (len(columns) - len(compared) - 1) + "r" * len(compared) + "r",
-        note,
-        "every-slice",
-        measured=len(named),
-    )
-
-
-def _is_flagged(test: SliceTest | None) -> bool:
-    return test is not None and test.is_flagged
-
-
-def _write_test(test: SliceTest | None, score: Score) -> tuple[str, str, str]:
-    if test is None:
-        return "–", "–", "–"
-    if test.difference is None:
-        # The reason stands beside it where the score is undefined for the same.
-        return format_score(None, reason="" if test.reason == score.reason else test.reason), "–", "–"
-    return format_difference(test.difference), format_p(test.p_value), format_p(test.p_adjusted)
-
-
-def build_every_slice_table(report: Report) -> Table:
-    """Return every metric on each slice."""
-    scores = [score for score in list_main_scores(report) if score.slice != "all"]
-    rows = [
-        Row(
-            (
-                plain(score.slice),
-                metric_title(score.name),
-                *write_measured(report, score)[0],
-                format_count(score.n),
-            ),
-            anchor=name_place("slice", score.slice, score.name),
-        )
-        for score in scores
-    ]
-    columns = ("slice", "metric", *list_score_columns(report), "n")
-    return Table(
-        "Every metric by slice",
-        columns,
-        tuple(rows),
-        "l" * (len(columns) - 1) + "r",
-        explain_intervals(report, scores),
-        "every-slice-score",
-    )
+HOW_TO_READ_RELIABILITY = (
+    "Points are bins: how often the predicted label was right against the probability that it was given, with Wilson's 95 % interval. "
+    "On the dashed line a model is as often right as it says; above it the model is too modest, below it too sure."
+)
 
 
 def list_calibration_facts(report: Report) -> list[tuple[str, str]]:
@@ -171,7 +64,7 @@ def build_reliability_table(report: Report) -> Table:
         ("probability", "rows", "mean probability", "share right"),
         tuple(rows),
         "lrrl",
-        "Brackets hold Wilson's 95 % interval of the share. A model that can be believed is as often right as it says.",
+        "Brackets hold Wilson's 95 % interval of the share.",
         "reliability-table",
     )
 
@@ -257,6 +150,17 @@ def describe_area(report: Report, metric: str) -> str:
     """Return the area under a curve with its interval, empty where it wasn't scored."""
     area = pick(report.scores, metric, predictor=main_predictor(report))
     return f"{metric_title(metric)} {write_score(area)}" if area else ""
+
+
+def describe_curves(report: Report) -> str:
+    """Return how the curves are to be read, empty where there are none."""
+    if report.curves is None:
+        return ""
+    label = plain(report.curves.positive)
+    return (
+        f"Every threshold on the probability of {label} is a point of the curves. Dashed is what guessing gives: of all rows "
+        f"{format_score_value(report.curves.prevalence)} are {label}. The ring is where the predicted labels stand."
+    )
 
 
 def build_curve_tables(report: Report) -> list[Table]:

@@ -15,6 +15,7 @@ from finetune import error_tables as errors
 from finetune import finding_tables as findings
 from finetune import report_facts as facts
 from finetune import report_tables as tables
+from finetune import slice_tables as slices
 from finetune.curve_pictures import draw_precision_recall, draw_reliability, draw_roc
 from finetune.headline import build_headline
 from finetune.markup import build_page_parts, html_environment, markdown_environment
@@ -123,7 +124,7 @@ def render_console(report: Report) -> "RenderableType":
     ]
     parts += [Text(headline.ensemble)] if headline.ensemble else []
     parts += [Text.assemble(("! ", "bold yellow"), plain(warning)) for warning in report.warnings]
-    parts += [Text(sentence) for sentence in findings.describe_slices(report)]
+    parts += [Text(sentence) for sentence in slices.describe_slices(report)]
     parts += [Text(calibration)] if (calibration := findings.describe_calibration(report)) else []
     scores = ConsoleTable(box=box.SIMPLE, pad_edge=False, caption=Text(shown.note, style="dim"), caption_justify="left")
     # Baselines other than of the primary metric would not fit a terminal; the files have them.
@@ -154,14 +155,15 @@ def _build_view(report: Report, longest_text: int | None = None) -> dict[str, An
         "warnings": [plain(warning) for warning in report.warnings],
         "headline": build_headline(report),
         "scores": tables.build_score_table(report),
-        "slices": findings.build_slice_table(report),
-        "slice_sentences": findings.describe_slices(report),
-        "every_slice": findings.build_every_slice_table(report),
+        "slices": slices.build_slice_table(report),
+        "slice_sentences": slices.describe_slices(report),
+        "every_slice": slices.build_every_slice_table(report),
         "calibration_facts": findings.list_calibration_facts(report),
         "reliability": findings.build_reliability_table(report),
+        "reliability_note": findings.HOW_TO_READ_RELIABILITY,
         "decisions": findings.build_decision_table(report),
         "undecided": findings.build_undecided_table(report),
-        "positive": plain(report.curves.positive) if report.curves else "",
+        "curve_note": findings.describe_curves(report),
         "curve_tables": findings.build_curve_tables(report),
         "seeds": tables.build_seed_table(report),
         "seed_sentences": tables.describe_seeds(report),

@@ -21,7 +21,6 @@ from rich.console import Console
 from finetune import error_tables as errors
 from finetune import finding_tables as findings
 from finetune.anchors import name_place
-from finetune.finding_tables import build_slice_table, describe_slices
 from finetune.findings import Mistake
 from finetune.headline import build_headline, compare
 from finetune.markup import neutralise
@@ -37,6 +36,7 @@ from finetune.report_tables import (
     describe_seeds,
 )
 from finetune.run_dir import RunDir
+from finetune.slice_tables import build_every_slice_table, build_slice_table, describe_slices
 from finetune.wording import format_difference, format_p_value, format_score, format_seconds, plain
 from tests.report_examples import (
     COLLAPSE,
@@ -219,7 +219,7 @@ def list_measured_tables(report: Report, longest_text: int | None = None) -> lis
     found = [
         build_score_table(report),
         build_slice_table(report),
-        findings.build_every_slice_table(report),
+        build_every_slice_table(report),
         build_seed_table(report),
         build_summary_table(report),
         build_value_table(report),
@@ -241,6 +241,8 @@ def list_sentences(report: Report) -> list[str]:
     return [
         *describe_slices(report),
         *describe_seeds(report),
+        *([findings.HOW_TO_READ_RELIABILITY] if report.calibration else []),
+        findings.describe_curves(report),
         *errors.describe_doubts(report),
         *errors.describe_near_duplicates(report),
         *(value for _, value in findings.list_calibration_facts(report)),
