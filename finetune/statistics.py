@@ -101,7 +101,7 @@ def bootstrap_intervals(
         for name, (values,) in drawn.items():
             interval = percentile_interval(values, confidence)
             if interval.low is not None and interval.high is not None and interval.high - interval.low <= _ROUNDING:
-                interval = _interval_without_spread(name, answers, how, confidence) or interval
+                interval = _interval_without_spread(interval, name, answers, how, confidence)
             intervals[name] = interval
     return intervals
 
@@ -121,23 +121,27 @@ def too_few_rows(name: str, answers: Answers, resampling: Resampling) -> str:
     return ""
 
 
-def _interval_without_spread(name: str, answers: Answers, resampling: Resampling, confidence: float) -> Interval | None:
+def _interval_without_spread(
+    drawn: Interval, name: str, answers: Answers, resampling: Resampling, confidence: float
+) -> Interval:
     """Return the interval of a metric that no resample changes: Wilson's (1927) of a proportion of 0 or 1, where rows are independent.
 
-    None where the metric can't change, since the model says the same of every row.
+    It is the one drawn where the metric can't change, since the model says the same of every row.
     """
     of_labels = metrics.get_metric(name).needs == "labels"
     said = answers.predicted if of_labels else answers.probabilities
     if name not in ("accuracy", "precision") and np.all(said == said[0]):
-        return None
+        return drawn
     rows = {"accuracy": np.ones(len(answers)), "precision": answers.predicted, "recall": answers.expected}
     value = metrics.score(name, answers).value
     if name not in rows or value not in (0, 1) or resampling.group_of_row is not None:
-        return Interval(None, None, reason="every resample has the same value, so they can't show how far it varies")
+        reason = "every resample has the same value, so they can't show how far it varies"
+        return Interval(None, None, drawn.undefined_share, reason)
     from scipy.special import ndtri
 
     margin = float(ndtri((1 + confidence) / 2)) ** 2 / np.count_nonzero(rows[name])
-    return Interval(1 / (1 + margin), 1.0) if value else Interval(0.0, margin / (1 + margin))
+    low, high = (1 / (1 + margin), 1.0) if value else (0.0, margin / (1 + margin))
+    return Interval(low, high, drawn.undefined_share)
 
 
 def percentile_interval(values: Values, confidence: float = 0.95) -> Interval:
