@@ -14,6 +14,7 @@ TASK = Task(
         "precision",
         "recall",
         "roc_auc",
+        "pr_auc",
         "brier",
         "log_loss",
         "expected_calibration_error",

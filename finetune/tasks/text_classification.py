@@ -11,6 +11,7 @@ TASK = Task(
         "balanced_accuracy",
         "matthews_correlation",
         "roc_auc",
+        "pr_auc",
         "brier",
         "log_loss",
         "expected_calibration_error",
