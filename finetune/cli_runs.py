@@ -14,7 +14,8 @@ from rich.table import Table
 
 from finetune.cli import app
 from finetune.errors import DataError, MissingInputError, UsageError
-from finetune.terminal import console, printable, show_run, typed_command
+from finetune.task import Part
+from finetune.terminal import console, printable, say, show_run, typed_command
 
 RunArgument = Annotated[Path, typer.Argument(help="The folder of a run, such as runs/cola/latest.", show_default=False)]
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -25,21 +26,44 @@ def evaluate(
     run: RunArgument,
     data: Annotated[
         Path | None,
-        typer.Option(help="Rows to measure on, in the columns of the run; default: its test rows.", show_default=False),
+        typer.Option(
+            help="A file or folder to measure on, in the columns of the run; default: its own rows.", show_default=False
+        ),
     ] = None,
+    split: Annotated[Part, typer.Option(help="Which of its own rows, or which part of a folder.")] = "test",
     out: Annotated[
         Path | None, typer.Option(help="Folder of the new report; default <run>-evaluation-<time>.", show_default=False)
     ] = None,
+    require: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="What a score must be, such as 'matthews_correlation.low>=0.40' or 'accuracy@in-domain>0.6'; "
+            "may be given several times.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
-    """Measure a run's model on other rows."""
+    """Measure a run's model again, on its own rows or on others.
+
+    Exit code 4: a score is not what --require asks of it, for use in CI.
+    """
     from datetime import datetime
 
+    from finetune.requirements import check_requirements, parse_requirement, refuse_other_metrics, refuse_unmet
+    from finetune.run_dir import RunDir, read_report
+
+    requirements = [parse_requirement(text) for text in require or []]
+    refuse_other_metrics(requirements, read_report(RunDir(run)))
     from finetune.evaluate_run import evaluate_run
 
     default = run.resolve().with_name(f"{run.resolve().name}-evaluation-{datetime.now():%Y%m%d-%H%M%S}")  # noqa: DTZ005
     path = out or default
-    evaluate_run(run, data, path, command=typed_command())
+    measured = evaluate_run(run, data, path, split=split, command=typed_command())
     show_run(path)
+    findings = check_requirements(requirements, measured)
+    for finding in findings:
+        say(escape(finding.sentence))
+    refuse_unmet(findings)
 
 
 @app.command(rich_help_panel="Runs")

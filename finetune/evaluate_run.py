@@ -1,10 +1,12 @@
 """A fitted run measured on other rows: same model, same metrics, a report of its own.
 
-Owns `finetune evaluate`. The model is never changed, and the run's own folder never written to.
+Owns `finetune evaluate`: which rows play the test, and what they were to the run. What may be required of the scores is
+`requirements`. The model is never changed, and the run's own folder never written to.
 """
 
 import shlex
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,33 +16,42 @@ from finetune.answers import Answers, build_answers
 from finetune.baselines import MAJORITY
 from finetune.data import TaskData, groups_of, load_data
 from finetune.decisions import decide, read_decision, temper
-from finetune.errors import DataError, as_finetune_error, first_line
+from finetune.errors import DataError, MissingInputError, UsageError, as_finetune_error, first_line
 from finetune.features import choose_max_length, encode_features
 from finetune.predict import FittedRun, build_predictions, build_rows, load_run, predict_logits, probabilities_of
 from finetune.prepare import add_token_counts, find_test_slices
 from finetune.provenance import build_provenance, start_clock
 from finetune.recipe import Recipe
-from finetune.records import Measurement, Report
+from finetune.records import DataRecord, Measurement, Report, SharedRows
 from finetune.report import SeedResult, build_seed_record
 from finetune.run_dir import RunDir, write_lines, write_record, write_status
 from finetune.run_folder import create_run_dir, unlock
 from finetune.run_report import Evaluation, assemble_report, write_report
 from finetune.scores import score_slices
-from finetune.task import get_task
+from finetune.sources import locate_data
+from finetune.task import Part, get_task
+from finetune.wording import list_words
 
 
-def evaluate_run(path: Path, data_path: Path | None, out: Path, *, command: str | None = None) -> Report:
-    """Measure the model of the run in `path` on the rows of `data_path` (its own test rows where None); return the report.
+def evaluate_run(
+    path: Path, data_path: Path | None, out: Path, *, split: Part = "test", command: str | None = None
+) -> Report:
+    """Measure the model of the run in `path` on rows of `data_path`, or on its own where None; return the report.
 
-    The labels and columns are the run's own. Everything is written to `out`.
+    `split` says which of its own rows, or which part of a folder. Labels and columns are the run's own. Everything is written to
+    `out`.
 
     Raises:
         FinetuneError: no such run, or rows that don't fit it.
     """
     run = load_run(path)
+    if data_path is not None and split != "test" and data_path.is_file():
+        raise UsageError(
+            f"--split {split}: {data_path} is one file, all of whose rows are measured; a folder has parts"
+        )
     run_dir = create_run_dir(out, resume=False)
     try:
-        report = _measure(run, data_path, run_dir, command)
+        report = _measure(run, data_path, split, run_dir, command)
         write_status(run_dir, "complete", "report written", 0)
     except Exception as error:
         told = as_finetune_error(error)
@@ -51,12 +62,12 @@ def evaluate_run(path: Path, data_path: Path | None, out: Path, *, command: str 
     return report
 
 
-def _measure(run: FittedRun, data_path: Path | None, run_dir: RunDir, command: str | None) -> Report:
+def _measure(run: FittedRun, data_path: Path | None, split: Part, run_dir: RunDir, command: str | None) -> Report:
     clock = start_clock()
     names = run.report.data.labels
-    recipe = _recipe_for_rows(run.report, data_path, names)
+    recipe = _recipe_for_rows(run.report, data_path, split)
     task = get_task(recipe.task)
-    data = _load_rows(run.report, recipe, data_path)
+    data = load_data(recipe, task) if data_path is not None else _load_own_rows(run, split)
     model, tokenizer = run.loaded.model, run.loaded.tokenizer
     test = data.splits["test"]
     limit = choose_max_length(recipe.data.max_length, model.config, tokenizer)
@@ -81,13 +92,15 @@ def _measure(run: FittedRun, data_path: Path | None, run_dir: RunDir, command: s
         sha256=run.report.provenance.checkpoint_sha256,
     )
     report = assemble_report(
-        f"{run.report.name} on {data_path.name if data_path else 'its test rows'}",
+        f"{run.report.name} on {data_path.name if data_path else f'its {split} rows'}",
         evaluation,
         record,
         [build_seed_record(result, task.primary_metric, names)],
         (run.report.saved_seed, f"whose weights lie in {run.path}"),
         provenance,
     )
+    if data_path is None:
+        report = report.model_copy(update={"warnings": [*_describe_use(run.report, split), *report.warnings]})
     write_lines(run_dir.predictions, build_predictions(data, "test", answers))
     write_lines(run_dir.rows, build_rows(data))
     write_record(run_dir.data, record)
@@ -120,41 +133,97 @@ def _untrained(run: FittedRun) -> Measurement:
     )
 
 
-def _load_rows(report: Report, recipe: Recipe, data_path: Path | None) -> TaskData:
-    """Return the rows to measure on.
+def _load_own_rows(run: FittedRun, split: Part) -> TaskData:
+    """Return the run's own rows, with those of `split` in the place of the test.
 
     Raises:
-        DataError: the run's own test rows are asked for, and are no longer those that it reported.
+        DataError: the run had no such rows, or they are no longer those that it used.
     """
-    task = get_task(report.task)
-    if data_path is not None:
-        return load_data(recipe, task)
-    # Read as for training, since that may have carved the test from train.
-    data = load_data(Recipe.model_validate(report.recipe), task)
-    before, now = (
-        next(split.fingerprint for split in record.splits if split.part == "test")
-        for record in (report.data, data.record)
+    report = run.report
+    parts = {entry.part: entry.fingerprint for entry in report.data.splits}
+    if split not in parts:
+        raise DataError(
+            f"{run.path}: the run has no {split} rows, only {list_words(list(parts))} ({report.data.selection})"
+        )
+    # Read as for training, since that may have carved them from others.
+    data = load_data(Recipe.model_validate(report.recipe), get_task(report.task))
+    now = {entry.part: entry.fingerprint for entry in data.record.splits}
+    if now.get(split) != parts[split] or list(data.label_names) != report.data.labels:
+        raise DataError(f"{data.record.source}: the {split} rows have changed since the run; name rows with --data")
+    return data if split == "test" else _put_in_place_of_test(data, split)
+
+
+def _put_in_place_of_test(data: TaskData, part: Part) -> TaskData:
+    """Return the data with the rows of another part as its test, and the train rows beside them where those are others."""
+    train = {name: split for name, split in data.splits.items() if name == "train" and part != "train"}
+    entries = [
+        entry if entry.part != part else entry.model_copy(update={"part": "test", "origin": f"{part}: {entry.origin}"})
+        for entry in data.record.splits
+        if entry.part in (*train, part)
+    ]
+    shared = [SharedRows(part="test", rows=entry.rows) for entry in data.record.shared_with_train if entry.part == part]
+    record: DataRecord = data.record.model_copy(
+        update={"splits": entries, "shared_with_train": shared, "dropped_train_rows": 0}
     )
-    if before != now:
-        raise DataError(f"{data.record.source}: the test rows have changed since the run; name rows with --data")
-    return data
+    played = replace(data.splits[part], part="test")
+    columns = tuple(name for name in data.slice_columns if f"slice:{name}" in played.examples.column_names)
+    return replace(data, splits={**train, "test": played}, slice_columns=columns, record=record)
 
 
-def _recipe_for_rows(report: Report, data_path: Path | None, names: list[str]) -> Recipe:
+def _describe_use(report: Report, split: Part) -> list[str]:
+    """Return what must be said first of scores on rows that made the model what it is."""
+    if split == "train":
+        return ["These are the rows that the model was trained on: the scores say how well it fits them, and no more."]
+    if split == "test":
+        return []
+    settings = Recipe.model_validate(report.recipe).train
+    uses = {
+        "its weights": settings is not None and settings.selects_on_dev,
+        "its seed": len(report.seeds) > 1 and any(seed.dev_score is not None for seed in report.seeds),
+        "its temperature": any(decision.temperature is not None for decision in report.decisions),
+        "its threshold": any(decision.threshold is not None for decision in report.decisions),
+    }
+    chosen = [name for name, is_chosen in uses.items() if is_chosen]
+    return [f"These dev rows chose {list_words(chosen)}: the scores flatter the model."] if chosen else []
+
+
+def _recipe_for_rows(report: Report, data_path: Path | None, split: Part) -> Recipe:
     """Return the run's recipe without training, on other rows where there are some, its labels fixed to the run's."""
     values = {**report.recipe, "train": None}
     if data_path is not None:
-        path = str(data_path.absolute())
-        # The rows of one named file are all measured; of a folder, its test.
         values["data"] = {
             **report.recipe["data"],
-            "path": path if data_path.is_dir() else {"test": path},
+            "path": _path_of_rows(report, data_path, split),
             "max_test_rows": None,
             # New rows need not come with the names and groups of the old ones.
             "columns": {**report.recipe["data"]["columns"], "id": None, "group": None},
         }
+    if data_path is not None or split != "test":
+        # Its bands speak of its test rows.
         values["expect"] = {}
     task = get_task(report.task)
     if values["data"]["labels"] is None and task.labels is None:
-        values["data"] = {**values["data"], "labels": names}
+        values["data"] = {**values["data"], "labels": report.data.labels}
     return Recipe.model_validate(values)
+
+
+def _path_of_rows(report: Report, data_path: Path, split: Part) -> str | dict[str, str]:
+    """Return the data path of a recipe that measures one part of a folder, or all rows of a file.
+
+    Raises:
+        MissingInputError: the folder has no such part.
+    """
+    path = str(data_path.absolute())
+    if not data_path.is_dir():
+        return {"test": path}
+    if split == "test":
+        return path
+    values = {
+        **report.recipe,
+        "train": {} if split == "train" else None,
+        "data": {**report.recipe["data"], "path": path},
+    }
+    located = locate_data(Recipe.model_validate(values), get_task(report.task))
+    if split not in located.files:
+        raise MissingInputError(f"{data_path}: no {split}.* in this folder, only {list_words(list(located.files))}")
+    return {"test": str(located.files[split][0])}
