@@ -160,7 +160,7 @@ def build_mcnemar_table(pair: PairComparison) -> Table:
     first, second, counted = plain(pair.first), plain(pair.second), pair.mcnemar
     return Table(
         "Rows by which run is right",
-        ("", f"{second} right", f"{second} wrong"),
+        ("rows", f"{second} right", f"{second} wrong"),
         (
             Row((f"{first} right", format_count(counted.both_right), format_count(counted.only_first))),
             Row((f"{first} wrong", format_count(counted.only_second), format_count(counted.both_wrong))),
@@ -256,7 +256,7 @@ def build_cost_table(comparison: Comparison) -> Table:
         Row((name, *cells), anchor=name_place("cost", name.partition(",")[0].replace(" ", "-")))
         for name, cells in facts.items()
     ]
-    columns = ("", *(plain(run.name) for run in comparison.runs))
+    columns = ("fact", *(plain(run.name) for run in comparison.runs))
     return Table(
         "Size, time and machine of every run",
         columns,
