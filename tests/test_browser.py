@@ -1,4 +1,4 @@
-"""Rendered pages in a real browser, wide and narrow, light and dark: what a reader with a keyboard or a screen reader meets.
+"""Reports and comparisons in a real browser, wide and narrow, light and dark: what a reader with a keyboard or screen reader meets.
 
 `make browser` installs what this needs; without node, Chromium or the packages the tests are skipped. The check itself is
 `browser/check.mjs`.
@@ -13,21 +13,24 @@ from pathlib import Path
 
 import pytest
 
+from finetune import render_comparison
 from finetune.render import render_html
 from tests.report_examples import collapsed, five_seeds, many_classes, not_trained, single_seed, undefined, with_text
+from tests.test_render_comparison import compare_three_runs
 
 pytestmark = pytest.mark.browser
 
 FOLDER = Path(__file__).parent / "browser"
 CHROMIUM = os.environ.get("CHROMIUM", "chromium")
-PAGES: dict[str, Callable[[], str]] = {
-    "single_seed": lambda: render_html(single_seed()),
-    "five_seeds": lambda: render_html(five_seeds()),
-    "collapsed": lambda: render_html(collapsed()),
-    "many_classes": lambda: render_html(many_classes()),
-    "undefined": lambda: render_html(undefined()),
-    "not_trained": lambda: render_html(not_trained()),
-    "hostile": lambda: render_html(
+PAGES: dict[str, Callable[[Path], str]] = {
+    "single_seed": lambda _: render_html(single_seed()),
+    "five_seeds": lambda _: render_html(five_seeds()),
+    "collapsed": lambda _: render_html(collapsed()),
+    "many_classes": lambda _: render_html(many_classes()),
+    "undefined": lambda _: render_html(undefined()),
+    "not_trained": lambda _: render_html(not_trained()),
+    "comparison": lambda folder: render_comparison.render_html(compare_three_runs(folder)),
+    "hostile": lambda _: render_html(
         with_text("\"'><script>alert(1)</script><img src=x onerror=alert(1)> شكرا " + "a" * 900)
     ),
 }
@@ -64,7 +67,8 @@ def check(folder: Path, pages: dict[str, str]) -> dict[str, dict]:
 @pytest.fixture(scope="module")
 def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict]:
     """Return what is wrong with each of our pages."""
-    return check(tmp_path_factory.mktemp("pages"), {name: render() for name, render in PAGES.items()})
+    pages = {name: render(tmp_path_factory.mktemp(name)) for name, render in PAGES.items()}
+    return check(tmp_path_factory.mktemp("pages"), pages)
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -87,7 +87,8 @@ async function checkPage(context, file, width, scheme, found) {
   await page.setViewportSize({ width, height: 900 });
   await page.emulateMedia({ colorScheme: scheme });
   await page.goto(pathToFileURL(file).href);
-  for (const isOpen of [false, true]) {
+  // What is folded away adds nothing that only dark colours could break.
+  for (const isOpen of scheme === SCHEMES[0] ? [false, true] : [true]) {
     await page.evaluate((open) => document.querySelectorAll("details").forEach((element) => (element.open = open)), isOpen);
     found.axe.push(...(await findAxeViolations(page)).map(at));
     found.overflow.push(...(await findOverflow(page)).map(at));

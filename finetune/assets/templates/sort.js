@@ -46,7 +46,7 @@ function sort(table, heading, written) {
 
 for (const table of document.querySelectorAll("table.sortable")) {
   const written = [...table.tBodies[0].rows];
-  for (const heading of table.tHead.rows[0].cells) {
+  for (const heading of table.tHead.querySelectorAll("th")) {
     const button = document.createElement("button");
     button.type = "button";
     button.append(...heading.childNodes);
