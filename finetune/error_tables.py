@@ -185,7 +185,7 @@ def build_near_duplicate_table(report: Report, longest_text: int | None = None) 
         for near in (report.near_duplicates.examples if report.near_duplicates else ())
     ]
     return Table(
-        "Right answers to rows that are nearly a train row, most alike first",
+        "Right answers among them, most alike first",
         ("row", "text", "label", "train row", "train text", "train label", "likeness"),
         tuple(rows),
         "llllllr",

@@ -157,9 +157,10 @@ def describe_curves(report: Report) -> str:
     if report.curves is None:
         return ""
     label = plain(report.curves.positive)
+    whose = f" They are those of the {plain(main_predictor(report))}." if len(report.seeds) > 1 else ""
     return (
         f"Every threshold on the probability of {label} is a point of the curves. Dashed is what guessing gives: of all rows "
-        f"{format_score_value(report.curves.prevalence)} are {label}. The ring is where the predicted labels stand."
+        f"{format_score_value(report.curves.prevalence)} are {label}. The ring is where the predicted labels stand.{whose}"
     )
 
 

@@ -17,6 +17,7 @@ from finetune.wording import (
     format_p_value,
     format_score,
     format_score_value,
+    main_predictor,
     metric_title,
     plain,
 )
@@ -76,8 +77,8 @@ def build_slice_table(report: Report) -> Table:
     note = explain_intervals(report, scores)
     if tests:
         note += (
-            " Against the rest: the score on the slice minus that on all other rows, with a two-sided permutation test; p corrected is "
-            "Holm's, over all slices tested. A slice is marked where that is below 0.05."
+            f" Against the rest: the score of the {plain(main_predictor(report))} on the slice minus that on all other rows, with a "
+            "two-sided permutation test; p corrected is Holm's, over all slices tested. A slice is marked where that is below 0.05."
         )
     return Table(
         f"{metric_title(report.primary_metric)} by slice",

@@ -102,13 +102,13 @@ def build_calibration() -> Calibration:
     )
 
 
-def build_curves(positive: str = "acceptable", points: int = 200) -> Curves:
-    """Return the curves of two normal distributions of logits half a deviation apart."""
+def build_curves(positive: str = "acceptable", points: int = 200, apart: float = 0.69) -> Curves:
+    """Return the curves of two normal distributions of logits, `apart` in deviations."""
     prevalence, roc, precision_recall = 0.6894, [], []
     for number in range(points):
         cut = 3.5 - 7 * number / (points - 1)
         threshold = 1 / (1 + math.exp(-cut - 0.8))
-        true_rate, false_rate = float(norm.sf(cut - 0.69)), float(norm.sf(cut))
+        true_rate, false_rate = float(norm.sf(cut - apart)), float(norm.sf(cut))
         found = prevalence * true_rate
         roc.append(CurvePoint(x=false_rate, y=true_rate, threshold=threshold))
         precision_recall.append(
@@ -131,7 +131,7 @@ def build_decisions(predictors: Sequence[str] = ("model",)) -> list[Decision]:
     ]
 
 
-def build_confused(mistakes: Sequence[Mistake]) -> list[ConfusedPair]:
+def build_confused(mistakes: Sequence[Mistake], counts: tuple[int, int] = (235, 61)) -> list[ConfusedPair]:
     """Return both directions of a confusion of two labels, with those of the mistakes that belong to each."""
     return [
         ConfusedPair(
@@ -140,7 +140,11 @@ def build_confused(mistakes: Sequence[Mistake]) -> list[ConfusedPair]:
             count=count,
             examples=[mistake for mistake in mistakes if mistake.expected == expected],
         )
-        for expected, predicted, count in (("unacceptable", "acceptable", 235), ("acceptable", "unacceptable", 61))
+        for expected, predicted, count in (
+            ("unacceptable", "acceptable", counts[0]),
+            ("acceptable", "unacceptable", counts[1]),
+        )
+        if count
     ]
 
 

@@ -307,7 +307,8 @@ def collapsed() -> Report:
             )
         ],
         confusion=Confusion(labels=["unacceptable", "acceptable"], counts=[[0, 324], [0, 719]]),
-        confused=build_confused(find_mistakes())[:1],
+        confused=build_confused(find_mistakes(), (324, 0)),
+        curves=build_curves(apart=0.0),
         mistakes=find_mistakes()[:3],
         slice_tests=[],
         decisions=[],
