@@ -18,6 +18,7 @@ import traceback
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
@@ -97,6 +98,8 @@ class _WorkerProcess(SpawnProcess):
 
     def start(self) -> None:
         """Start the process."""
+        # Python's own helper process, which is started with the first worker and lets Ctrl-C through again when it is.
+        resource_tracker.ensure_running()
         script, before = sys.modules["__main__"], signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         # A worker would import the script again, and so run it again where it has no guard.
         sys.modules["__main__"] = ModuleType("__main__")

@@ -223,6 +223,10 @@ def test_ctrl_c_ends_the_workers_quietly_and_at_once(recipe: Path) -> None:
     wait_until(lambda: seed_folders("stopped")(2).events.exists(), process)
     workers = workers_of(process.pid)
     assert len(workers) == 2
+    for worker in workers:
+        os.kill(worker, signal.SIGINT)
+    time.sleep(0.5)
+    assert all(is_alive(worker) for worker in workers), "what Ctrl-C means is for the command to decide"
     # As a terminal does it: to the command and to its workers.
     os.killpg(process.pid, signal.SIGINT)
     began = time.monotonic()
