@@ -24,6 +24,7 @@ PACKAGES = (
     "tokenizers",
     "safetensors",
     "scikit-learn",
+    "scipy",
     "numpy",
     "pydantic",
 )

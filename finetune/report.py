@@ -82,7 +82,7 @@ def summarise_seeds(
     The part of the rows is measured for every metric on all rows, and for the primary metric on slices too.
     """
     names = [score.name for score in results[0].scores if score.slice == ALL]
-    over_rows = {ALL: _resample_mean(names, results, None, resampling, resamples)}
+    over_rows = {ALL: _resample(names, results, None, resampling, resamples)}
     found = []
     for first in results[0].scores:
         values = [
@@ -93,9 +93,9 @@ def summarise_seeds(
             continue
         if first.slice != ALL and first.name == primary_metric:
             within = slices[first.slice]
-            over_rows[first.slice] = _resample_mean([primary_metric], results, within, resampling, resamples)
+            over_rows[first.slice] = _resample([primary_metric], results, within, resampling, resamples)
         over, resampled = summary(defined), over_rows.get(first.slice, {}).get(first.name)
-        rows = percentile_interval(resampled[0]) if resampled is not None else None
+        rows = percentile_interval(resampled[0].mean(axis=0)) if resampled is not None else None
         both = None
         if resampled is not None and rows is not None and rows.low is not None:
             both = interval_over_seeds_and_rows(defined, variance_over_rows(resampled[0], resampled[1]))
@@ -120,18 +120,18 @@ def summarise_seeds(
     return found
 
 
-def _resample_mean(
+def _resample(
     names: Sequence[str],
     results: Sequence[SeedResult],
     positions: NDArray[np.int64] | None,
     resampling: Resampling,
     resamples: int,
 ) -> dict[str, tuple[NDArray[np.float64], int]]:
-    """Return the mean over seeds of each metric on resampled rows (resamples,), and how many units were drawn from."""
+    """Return each metric of each seed on resampled rows (seeds, resamples), and how many units were drawn from."""
     answers = [result.answers if positions is None else result.answers[positions] for result in results]
     how = resampling if positions is None else resampling.of_rows(answers[0].expected, positions)
     drawn = bootstrap_values(names, answers, how, resamples)
-    return {name: (values.mean(axis=0), how.units) for name, values in drawn.items()}
+    return {name: (values, how.units) for name, values in drawn.items()}
 
 
 def judge_bands(

@@ -41,7 +41,7 @@ def _compare(metric: str, seeds: Sequence[Answers], name: str, baseline: Answers
     drawn = bootstrap_values([metric], [*seeds, baseline], resampling, RESAMPLES)[metric]
     differences = drawn[:-1].mean(axis=0) - drawn[-1]
     if len(seeds) > 1:
-        over = compare_seeds([rival], defined, variance_over_rows(differences, resampling.units))
+        over = compare_seeds([rival], defined, variance_over_rows(drawn[:-1], resampling.units, drawn[-1:]))
         low, high, p_value, basis = over.low, over.high, over.p_value, BY_SEEDS
     else:
         interval = percentile_interval(differences)

@@ -282,9 +282,10 @@ def read_rows(path: Path) -> Iterator[EvaluatedRow]:
 def _read_lines(kind: type[R], path: Path) -> Iterator[R]:
     if not path.exists():
         raise MissingInputError(f"{path}: no such file")
-    with path.open(encoding="utf-8") as stream:
-        for number, line in enumerate(stream, 1):
-            try:
-                yield kind.model_validate_json(line)
-            except ValidationError as error:
-                raise DataError(f"{path}:{number}: not a {_in_words(kind)}: {error.errors()[0]['msg']}") from None
+    # Not splitlines(), which also splits at separators that a text may hold.
+    lines = _read_text(path).removesuffix("\n").split("\n")
+    for number, line in enumerate(lines if lines != [""] else (), 1):
+        try:
+            yield kind.model_validate_json(line)
+        except ValidationError as error:
+            raise DataError(f"{path}:{number}: not a {_in_words(kind)}: {error.errors()[0]['msg']}") from None

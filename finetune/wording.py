@@ -8,6 +8,7 @@ import unicodedata
 from collections.abc import Sequence
 
 from finetune.metrics import METRICS
+from finetune.paired_tests import LEVEL
 from finetune.records import Report, Score, SeedSummaryRecord
 from finetune.scores import pick
 
@@ -80,7 +81,11 @@ def format_p(p: float | None) -> str:
         return "undefined"
     if p < SMALLEST_P:
         return "< 1e-6"
-    return f"{p:.3f}" if p >= 0.001 else f"{float(f'{p:.0e}'):.6f}".rstrip("0")
+    if p < 0.001:
+        return f"{float(f'{p:.0e}'):.6f}".rstrip("0")
+    # A p-value just below the level must not read as the level.
+    digits = 3 if p >= LEVEL or f"{p:.3f}" != f"{LEVEL:.3f}" else 6
+    return f"{p:.{digits}f}"
 
 
 def format_p_value(p: float | None) -> str:

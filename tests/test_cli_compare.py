@@ -23,8 +23,11 @@ def compare(*arguments: str | Path) -> tuple[int, str, str]:
 
 
 def summary_of(entry: SeedSummaryRecord) -> tuple[float | None, ...]:
-    """Return mean, spread, and the intervals over seeds and over rows."""
-    return entry.mean, entry.standard_deviation, entry.low, entry.high, entry.rows_low, entry.rows_high
+    """Return mean, spread, and the intervals over seeds, over rows, and over both."""
+    return (
+        *(entry.mean, entry.standard_deviation, entry.low, entry.high),
+        *(entry.rows_low, entry.rows_high, entry.both_low, entry.both_high),
+    )
 
 
 @pytest.fixture
@@ -34,11 +37,11 @@ def pair(work: Path) -> list[Path]:
 
 
 def test_trained_runs_are_compared_end_to_end(tiny_bert: Path, work: Path) -> None:
-    write_recipe(work / "own.yaml", tiny_bert, rows=200)
+    write_recipe(work / "own.yaml", tiny_bert, rows=300)
     runs = [work / "runs" / name for name in ("one", "two", "both")]
     for run, changes in zip(
         runs,
-        (["seeds=[1]"], ["seeds=[2]", "train.learning_rate=0.01", "train.max_steps=30"], ["seeds=[1,2]"]),
+        (["seeds=[1]"], ["seeds=[2]", "train.learning_rate=0.003", "train.max_steps=60"], ["seeds=[1,2]"]),
         strict=True,
     ):
         done = call("run", "own.yaml", *changes, "--out", str(run))
@@ -49,10 +52,10 @@ def test_trained_runs_are_compared_end_to_end(tiny_bert: Path, work: Path) -> No
     assert (done.returncode, done.stderr) == (0, "")
     assert {path.name for path in (work / "compared").iterdir()} == FILES
     found = Comparison.model_validate_json((work / "compared" / "comparison.json").read_text(encoding="utf-8"))
-    assert found.n == 20 and found.rows == "all 20 test rows"
+    assert found.n == 30 and found.rows == "all 30 test rows"
     assert [run.name for run in found.runs] == ["one", "two", "both"]
     assert [run.settings["seeds"] for run in found.runs] == ["[1]", "[2]", "[1, 2]"]
-    assert [run.settings["train.learning_rate"] for run in found.runs] == ["0.001", "0.01", "0.001"]
+    assert [run.settings["train.learning_rate"] for run in found.runs] == ["0.001", "0.003", "0.001"]
     # What the runs reported of themselves, intervals included.
     for path, run in zip(runs[:2], found.runs, strict=False):
         report = read_report(RunDir(path))

@@ -204,6 +204,13 @@ def test_predictions_come_back_as_written_and_a_torn_line_is_named(tmp_path: Pat
     ]
     write_lines(tmp_path / "p", rows)
     assert list(read_predictions(tmp_path / "p")) == rows
+    separators = [row.model_copy(update={"expected": "one\u2028two\x85three\x1cfour\nfive"}) for row in rows]
+    write_lines(tmp_path / "q", separators)
+    assert list(read_predictions(tmp_path / "q")) == separators
+    (tmp_path / "r").write_bytes(b"\xff\n")
+    for name in ("r", "."):
+        with pytest.raises(DataError, match="cannot be read"):
+            list(read_predictions(tmp_path / name))
     with (tmp_path / "p").open("a") as stream:
         stream.write('{"row": ')
     with pytest.raises(DataError, match="p:4: not a prediction"):

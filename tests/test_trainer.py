@@ -160,6 +160,7 @@ def test_no_pickle_of_the_arguments_is_left_in_a_checkpoint(no_dropout: Checkpoi
 
 
 def test_best_weights_on_dev_are_the_ones_kept(no_dropout: Checkpoint, tmp_path: Path) -> None:
+    from finetune.answers import build_answers
     from finetune.metrics import score
     from finetune.predict import predict_logits, probabilities_of
 
@@ -186,7 +187,8 @@ def test_best_weights_on_dev_are_the_ones_kept(no_dropout: Checkpoint, tmp_path:
     ]
     assert len(scores) == 4
     assert outcome.dev_score == max(scores)
-    kept = score("matthews_correlation", dev.labels, probabilities_of(predict_logits(loaded.model, dev, 16))).value
+    answers = build_answers(dev.labels, probabilities_of(predict_logits(loaded.model, dev, 16)))
+    kept = score("matthews_correlation", answers).value
     assert kept == pytest.approx(max(scores))
 
 
