@@ -14,7 +14,7 @@ from finetune.answers import Answers, Probabilities
 from finetune.data import groups_of
 from finetune.decisions import decide, fit_decision, read_decision, temper
 from finetune.findings import Decision
-from finetune.machine import choose_threads
+from finetune.machine import choose_threads, peak_memory_megabytes
 from finetune.model import load_classifier, place_on_device, save_model
 from finetune.predict import build_predictions, predict_logits, probabilities_of
 from finetune.prepare import SeedJob
@@ -114,6 +114,7 @@ def _train_and_predict(
         dev_score=outcome.dev_score,
         precision=job.precision,
         parameters=loaded.model.num_parameters(),
+        peak_memory_megabytes=round(peak_memory_megabytes(), 1),
         notes=[*loaded.notes, *_note_resume(resume_from)],
     )
     if processes.is_first:

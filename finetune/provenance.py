@@ -34,8 +34,9 @@ def build_provenance(
     threads: int | None,
     checkpoint: str,
     sha256: str,
+    jobs: int = 1,
 ) -> Provenance:
-    """Return the provenance of a report; speeds are over the training time of all seeds together."""
+    """Return the provenance of a report; speeds are over the training time of all seeds together, `jobs` of them at a time."""
     seconds = sum(measurement.train_seconds for measurement in measurements)
     examples = sum(measurement.examples_seen for measurement in measurements)
     tokens = sum(measurement.tokens_seen for measurement in measurements)
@@ -48,15 +49,23 @@ def build_provenance(
         examples_per_second=round(examples / seconds, 1) if examples else None,
         tokens_per_second=round(tokens / seconds, 1) if tokens else None,
         padding_share=round(1 - tokens / padded, 4) if padded else None,
-        peak_memory_megabytes=round(peak_memory_megabytes(), 1),
+        peak_memory_megabytes=round(
+            max(peak_memory_megabytes(), *(entry.peak_memory_megabytes for entry in measurements)), 1
+        ),
         device=device_name(),
         processes=processes,
-        threads=choose_threads(threads, processes),
+        threads=choose_threads(threads, processes * jobs),
         precision=measurements[0].precision,
         parameters=measurements[0].parameters,
         checkpoint=checkpoint,
         checkpoint_sha256=sha256,
         versions=installed_versions(),
         git=git_state(),
-        notes=measurements[0].notes,
+        notes=[*measurements[0].notes, *_note_jobs(jobs)],
     )
+
+
+def _note_jobs(jobs: int) -> list[str]:
+    if jobs == 1:
+        return []
+    return [f"{jobs} seeds were trained at a time: seconds and speed of each are those beside the others"]

@@ -259,4 +259,6 @@ class Measurement(Record):
     dev_score: float | None
     precision: str
     parameters: int
+    peak_memory_megabytes: float = 0.0
+    """Of the process that trained it; 0.0 where an earlier version didn't write it down."""
     notes: list[str]

@@ -163,6 +163,7 @@ def _run_in(
         threads=recipe.train.threads if recipe.train else None,
         checkpoint=job.checkpoint.name,
         sha256=job.checkpoint.sha256,
+        jobs=min(jobs, len(recipe.seeds)),
     )
     report = assemble_report(job.name, evaluation, job.record, seeds, (saved_seed, reason), provenance)
     write_report(report, run_dir)

@@ -32,7 +32,7 @@ LAYERS = (
     ("scores", "prepare", "provenance"),
     ("report", "wording"),
     ("fit", "headline", "pictures", "curve_pictures", "report_tables", "model_index", "compare_pairs"),
-    ("finding_tables", "error_tables", "report_facts", "strips", "comparison_sentences", "seed_jobs"),
+    ("finding_tables", "slice_tables", "error_tables", "report_facts", "strips", "comparison_sentences", "seed_jobs"),
     ("comparison_tables", "compared_facts", "compared_runs", "render", "render_comparison", "model_card"),
     ("run_report", "compare", "push"),
     ("run", "launch"),
