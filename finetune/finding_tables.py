@@ -76,7 +76,8 @@ def describe_calibration(report: Report) -> str:
         parts.append(
             f"Calibration error {format_score_value(report.calibration.error)}, {plain(report.calibration.binning)}"
         )
-    parts += [_describe_decision(report, report.decisions[0])] if report.decisions else []
+    # The ensemble averages what each seed's own temperature made, and may have a threshold only.
+    parts += [_describe_decision(report, decision) for decision in _list_decisions(report)[:1]]
     return "; ".join(parts) + "." if parts else ""
 
 
@@ -87,7 +88,13 @@ def _describe_decision(report: Report, decision: Decision) -> str:
     if decision.threshold is not None:
         label = plain(report.data.labels[1]) if len(report.data.labels) > 1 else "the second label"
         chosen.append(f"threshold {format_score_value(decision.threshold)} for {label}")
-    return f"{' and '.join(chosen)} chosen on {count_of(decision.dev_rows, 'dev row')}"
+    of_seed = "" if decision.predictor == main_predictor(report) else f" of {plain(decision.predictor)}"
+    return f"{' and '.join(chosen)}{of_seed} chosen on {count_of(decision.dev_rows, 'dev row')}"
+
+
+def _list_decisions(report: Report) -> list[Decision]:
+    """Return the decisions that decide something."""
+    return [entry for entry in report.decisions if entry.temperature is not None or entry.threshold is not None]
 
 
 def build_decision_table(report: Report) -> Table:
@@ -106,7 +113,7 @@ def build_decision_table(report: Report) -> Table:
                 format_count(decision.dev_rows),
             )
         )
-        for decision in report.decisions
+        for decision in _list_decisions(report)
     ]
     return Table(
         "Decisions fitted on dev",

@@ -4,6 +4,9 @@ Owns what is said of a slice and in which order slices stand. How a figure is wr
 line.
 """
 
+from collections import Counter
+from collections.abc import Sequence
+
 from finetune.anchors import name_place
 from finetune.findings import SliceTest
 from finetune.records import Report, Score
@@ -58,7 +61,10 @@ def build_slice_table(report: Report) -> Table:
     whole = tuple(rival.value for rival in find_rivals(report, report.primary_metric) if rival.value is not None)
     rows = []
     for score in scores:
-        cells, figures = write_measured(report, score)
+        # A reason in every row would hide the figures; the note gives them together.
+        cells, figures = write_measured(
+            report, score.model_copy(update={"reason": ""}) if _lacks_interval(score) else score
+        )
         kind, value = _split_name(score.slice)
         names = (value, kind) if has_kinds else (value,)
         tested = _write_test(tests.get(score.slice), score) if tests else ()
@@ -74,7 +80,7 @@ def build_slice_table(report: Report) -> Table:
     named = ("slice", "kind") if has_kinds else ("slice",)
     compared = ("against the rest", "p", "p corrected") if tests else ()
     columns = (*named, *list_score_columns(report), *compared, "n")
-    note = explain_intervals(report, scores)
+    note = explain_intervals(report, scores) + _explain_lacks(scores)
     if tests:
         note += (
             f" Against the rest: the score of the {plain(main_predictor(report))} on the slice minus that on all other rows, with a "
@@ -89,6 +95,15 @@ def build_slice_table(report: Report) -> Table:
         "every-slice",
         measured=len(named),
     )
+
+
+def _lacks_interval(score: Score) -> bool:
+    return score.value is not None and (score.low is None or score.high is None) and bool(score.reason)
+
+
+def _explain_lacks(scores: Sequence[Score]) -> str:
+    reasons = Counter(plain(score.reason) for score in scores if _lacks_interval(score))
+    return "".join(f" {count_of(count, 'figure')} without brackets: {reason}." for reason, count in reasons.items())
 
 
 def _is_flagged(test: SliceTest | None) -> bool:

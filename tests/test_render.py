@@ -389,6 +389,21 @@ def test_slices_of_which_none_could_be_tested_are_said_to_be_so() -> None:
     assert describe_slices(single_seed(slice_tests=tests)) == ["No slice could be tested against the rest."]
 
 
+def test_slices_without_an_interval_are_explained_once() -> None:
+    shown = build_slice_table(single_seed())
+    assert "2 figures without brackets: undefined in 12.5% of the resamples, allowed are 5%." in shown.note
+    assert not [cell for row in shown.rows for cell in row.cells if "no interval" in cell]
+    assert "no interval: undefined in 12.5%" in "".join(
+        cell for row in build_every_slice_table(single_seed()).rows for cell in row.cells
+    )
+
+
+def test_a_predictor_that_nothing_was_fitted_for_is_no_decision() -> None:
+    rows = findings.build_decision_table(five_seeds()).rows
+    assert [row.cells[0] for row in rows] == ["seed 1", "seed 2", "seed 3", "seed 4", "seed 5"]
+    assert "threshold 0.570 for acceptable of seed 1 chosen on 855 dev rows." in " ".join(show(five_seeds()).split())
+
+
 def test_resamples_that_draw_no_rows_are_spoken_of() -> None:
     assert "Of source: gj04, each resample draws rows within each class." in build_slice_table(single_seed()).note
     grouped = [score.model_copy(update={"resampling": "groups of like rows"}) for score in single_seed().scores]
