@@ -157,7 +157,7 @@ def _build_view(report: Report, longest_text: int | None = None) -> dict[str, An
         "scores": tables.build_score_table(report),
         "slices": slices.build_slice_table(report),
         "slice_sentences": slices.describe_slices(report),
-        "every_slice": slices.build_every_slice_table(report),
+        "every_slice": slices.build_every_slice_tables(report),
         "calibration_facts": findings.list_calibration_facts(report),
         "reliability": findings.build_reliability_table(report),
         "reliability_note": findings.HOW_TO_READ_RELIABILITY,

@@ -42,6 +42,7 @@ class Row:
         is_alarming: whether the row must be seen.
         is_flagged: whether it stands out, for better or worse.
         anchor: the id under which the row can be pointed at, empty for none.
+        anchors: the same for each cell, where cells have their own.
     """
 
     cells: tuple[str, ...]
@@ -51,6 +52,7 @@ class Row:
     is_alarming: bool = False
     is_flagged: bool = False
     anchor: str = ""
+    anchors: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

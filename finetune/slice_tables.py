@@ -5,7 +5,7 @@ line.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from finetune.anchors import name_place
 from finetune.findings import SliceTest
@@ -14,6 +14,7 @@ from finetune.report_tables import Row, Table, explain_intervals, list_main_scor
 from finetune.wording import (
     count_of,
     find_rivals,
+    find_summary,
     format_count,
     format_difference,
     format_p,
@@ -23,6 +24,7 @@ from finetune.wording import (
     main_predictor,
     metric_title,
     plain,
+    write_summary,
 )
 
 
@@ -119,27 +121,47 @@ def _write_test(test: SliceTest | None, score: Score) -> tuple[str, str, str]:
     return format_difference(test.difference), format_p(test.p_value), format_p(test.p_adjusted)
 
 
-def build_every_slice_table(report: Report) -> Table:
-    """Return every metric on each slice."""
+def build_every_slice_tables(report: Report) -> list[Table]:
+    """Return every metric on each slice: the means over seeds where there are several, then the scores of the main predictor."""
     scores = [score for score in list_main_scores(report) if score.slice != "all"]
-    rows = [
-        Row(
-            (
-                plain(score.slice),
-                metric_title(score.name),
-                *write_measured(report, score)[0],
-                format_count(score.n),
-            ),
-            anchor=name_place("slice", score.slice, score.name),
-        )
-        for score in scores
-    ]
-    columns = ("slice", "metric", *list_score_columns(report), "n")
-    return Table(
-        "Every metric by slice",
-        columns,
-        tuple(rows),
-        "l" * (len(columns) - 1) + "r",
-        explain_intervals(report, scores),
-        "every-slice-score",
-    )
+    metrics = list(dict.fromkeys(score.name for score in scores))
+    by_slice: dict[str, dict[str, Score]] = {}
+    for score in scores:
+        by_slice.setdefault(score.slice, {})[score.name] = score
+
+    def build(prefix: str, anchor: str, caption: str, note: str, write: Callable[[Score | None], str]) -> Table:
+        rows = [
+            Row(
+                (
+                    plain(name),
+                    *(write(found.get(metric)) for metric in metrics),
+                    format_count(next(iter(found.values())).n),
+                ),
+                anchors=("", *(name_place(prefix, name, metric) for metric in metrics), ""),
+            )
+            for name, found in by_slice.items()
+        ]
+        columns = ("slice", *map(metric_title, metrics), "n")
+        return Table(caption, columns, tuple(rows), "l" * (len(columns) - 1) + "r", note, anchor)
+
+    note = explain_intervals(report, scores) + _explain_lacks(scores) + _explain_undefined(scores)
+    whose = f", {plain(main_predictor(report))}" if report.seed_summaries else ""
+    main = build("slice", "every-slice-score", f"Every metric by slice{whose}", note, _write_alone)
+    if not report.seed_summaries:
+        return [main]
+
+    def write_mean(score: Score | None) -> str:
+        summary = find_summary(report, score.name, score.slice) if score else None
+        return write_summary(summary) if summary else "undefined"
+
+    return [build("slice-mean", "every-slice-mean", "Every metric by slice, mean over seeds", "", write_mean), main]
+
+
+def _write_alone(score: Score | None) -> str:
+    """Return a score without its reason, which the note of its table gives."""
+    return format_score(score.value, score.low, score.high) if score else "–"
+
+
+def _explain_undefined(scores: Sequence[Score]) -> str:
+    reasons = Counter(plain(score.reason) for score in scores if score.value is None)
+    return "".join(f" {count_of(count, 'figure')} undefined: {reason}." for reason, count in reasons.items())

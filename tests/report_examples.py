@@ -85,7 +85,8 @@ def build_scores(
     """Return one score of each metric, all shifted by the same amount."""
     found = []
     for name, values in METRICS.items():
-        metric, value = get_metric(name), values[column] + shift
+        metric = get_metric(name)
+        value = min(metric.high, max(metric.low, values[column] + shift))
         half = (
             0.0
             if column == 1 and name in ("matthews_correlation", "balanced_accuracy", "roc_auc", "pr_auc", "recall")

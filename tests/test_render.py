@@ -36,8 +36,8 @@ from finetune.report_tables import (
     describe_seeds,
 )
 from finetune.run_dir import RunDir
-from finetune.slice_tables import build_every_slice_table, build_slice_table, describe_slices
-from finetune.wording import format_difference, format_p_value, format_score, format_seconds, plain
+from finetune.slice_tables import build_every_slice_tables, build_slice_table, describe_slices
+from finetune.wording import format_difference, format_p_value, format_score, format_seconds, metric_title, plain
 from tests.report_examples import (
     COLLAPSE,
     EXAMPLES,
@@ -219,7 +219,7 @@ def list_measured_tables(report: Report, longest_text: int | None = None) -> lis
     found = [
         build_score_table(report),
         build_slice_table(report),
-        build_every_slice_table(report),
+        *build_every_slice_tables(report),
         build_seed_table(report),
         build_summary_table(report),
         build_value_table(report),
@@ -393,9 +393,21 @@ def test_slices_without_an_interval_are_explained_once() -> None:
     shown = build_slice_table(single_seed())
     assert "2 figures without brackets: undefined in 12.5% of the resamples, allowed are 5%." in shown.note
     assert not [cell for row in shown.rows for cell in row.cells if "no interval" in cell]
-    assert "no interval: undefined in 12.5%" in "".join(
-        cell for row in build_every_slice_table(single_seed()).rows for cell in row.cells
-    )
+    every = build_every_slice_tables(single_seed())[0]
+    assert "22 figures without brackets: undefined in 12.5% of the resamples" in every.note
+    assert "11 figures undefined: fewer than 10 rows." in every.note
+
+
+def test_every_metric_of_a_slice_stands_in_its_row_and_column() -> None:
+    (shown,) = build_every_slice_tables(single_seed())
+    report = single_seed()
+    assert len(shown.rows) == 50
+    for row in shown.rows:
+        for cell, place, title in zip(row.cells[1:-1], row.anchors[1:-1], shown.columns[1:-1], strict=True):
+            (score,) = [score for score in report.scores if place == name_place("slice", score.slice, score.name)]
+            assert score.slice == row.cells[0]
+            assert metric_title(score.name) == title
+            assert cell == format_score(score.value, score.low, score.high)
 
 
 def test_a_predictor_that_nothing_was_fitted_for_is_no_decision() -> None:
