@@ -7,7 +7,6 @@ them `compared_facts`; nothing is shown here (`render_comparison`). Imports no t
 import shlex
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -21,16 +20,15 @@ from finetune.errors import DataError, UsageError, suggest
 from finetune.machine import installed_versions
 from finetune.metrics import METRICS, MetricValue
 from finetune.paired_tests import holm
-from finetune.records import Report, Score, SeedSummaryRecord
+from finetune.records import Report, Score
+from finetune.report import summarise_values
 from finetune.resampling import Resampling, bootstrap_values, choose_resampling
+from finetune.scores import ALL
 from finetune.statistics import (
     Interval,
     bootstrap_intervals,
-    interval_over_seeds_and_rows,
     percentile_interval,
-    summary,
     too_few_rows,
-    variance_over_rows,
 )
 from finetune.weighted_metrics import Values
 from finetune.wording import count_of
@@ -162,7 +160,14 @@ def _build_run(
         collapse=run.report.collapse,
         scores=[_build_score(name, measured, intervals, resampling) for name in names],
         seed_summaries=[
-            _summarise(name, measured, intervals[name], values, resampling) for name, values in drawn.items()
+            summarise_values(
+                name,
+                ALL,
+                measured.values[name],
+                values if intervals[name].low is not None else None,
+                resampling.units,
+            )
+            for name, values in drawn.items()
         ],
         settings=settings,
         checkpoint=made.checkpoint,
@@ -213,23 +218,4 @@ def _build_score(name: str, measured: MeasuredRun, intervals: dict[str, Interval
         higher_is_better=METRICS[name].higher_is_better,
         resampling=resampling.description,
         reason=mean.reason or interval.reason,
-    )
-
-
-def _summarise(
-    name: str, measured: MeasuredRun, rows: Interval, resampled: Values, resampling: Resampling
-) -> SeedSummaryRecord:
-    """Return a score over seeds with its intervals: of seeds, of rows, of both."""
-    values, both = measured.values[name], None
-    if rows.low is not None:
-        both = interval_over_seeds_and_rows(values, variance_over_rows(resampled, resampling.units))
-    return SeedSummaryRecord(
-        name=name,
-        slice="all",
-        values=list(values),
-        **asdict(summary(values)),
-        rows_low=rows.low,
-        rows_high=rows.high,
-        both_low=both.low if both else None,
-        both_high=both.high if both else None,
     )

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from finetune.answers import Answers
 from finetune.findings import Decision
+from finetune.metrics import get_metric
 from finetune.recipe import Band
 from finetune.records import (
     BandVerdict,
@@ -25,7 +26,14 @@ from finetune.records import (
 from finetune.resampling import Resampling, bootstrap_values
 from finetune.scores import ALL, pick
 from finetune.slices import NOT_IN_TRAIN, Slices
-from finetune.statistics import interval_over_seeds_and_rows, percentile_interval, summary, variance_over_rows
+from finetune.statistics import (
+    Interval,
+    interval_over_seeds_and_rows,
+    percentile_interval,
+    summary,
+    too_few_rows,
+    variance_over_rows,
+)
 
 ENSEMBLE = "ensemble of seeds"
 SHORTEST_TEST = 100
@@ -94,30 +102,45 @@ def summarise_seeds(
         if first.slice != ALL and first.name == primary_metric:
             within = slices[first.slice]
             over_rows[first.slice] = _resample([primary_metric], results, within, resampling, resamples)
-        over, resampled = summary(defined), over_rows.get(first.slice, {}).get(first.name)
-        rows = percentile_interval(resampled[0].mean(axis=0)) if resampled is not None else None
-        both = None
-        if resampled is not None and rows is not None and rows.low is not None:
-            both = interval_over_seeds_and_rows(defined, variance_over_rows(resampled[0], resampled[1]))
-        found.append(
-            SeedSummaryRecord(
-                name=first.name,
-                slice=first.slice,
-                mean=over.mean,
-                standard_deviation=over.standard_deviation,
-                low=over.low,
-                high=over.high,
-                minimum=over.minimum,
-                maximum=over.maximum,
-                n=over.n,
-                values=defined,
-                rows_low=rows.low if rows else None,
-                rows_high=rows.high if rows else None,
-                both_low=both.low if both else None,
-                both_high=both.high if both else None,
-            )
-        )
+        resampled, units = over_rows.get(first.slice, {}).get(first.name, (None, 0))
+        found.append(summarise_values(first.name, first.slice, defined, resampled, units))
     return found
+
+
+def summarise_values(
+    name: str, slice_name: str, values: Sequence[float], resampled: NDArray[np.float64] | None, units: int
+) -> SeedSummaryRecord:
+    """Return the summary of a metric's values over seeds; intervals end where the metric does.
+
+    `resampled` are the same seeds on resampled rows (seeds, resamples), drawn from `units` rows or groups; None where they were not
+    drawn or have no interval.
+    """
+    metric, over = get_metric(name), summary(values)
+    intervals = {"": Interval(over.low, over.high)}
+    if resampled is not None and (rows := percentile_interval(resampled.mean(axis=0))).low is not None:
+        both = interval_over_seeds_and_rows(values, variance_over_rows(resampled, units))
+        intervals |= {"rows_": rows, "both_": both}
+    ends = {
+        f"{source}{end}": min(metric.high, max(metric.low, value))
+        for source, interval in intervals.items()
+        for end, value in (("low", interval.low), ("high", interval.high))
+        if value is not None
+    }
+    return SeedSummaryRecord.model_validate(
+        {
+            "low": None,
+            "high": None,
+            "name": name,
+            "slice": slice_name,
+            "values": list(values),
+            "mean": over.mean,
+            "standard_deviation": over.standard_deviation,
+            "minimum": over.minimum,
+            "maximum": over.maximum,
+            "n": over.n,
+            **ends,
+        }
+    )
 
 
 def _resample(
@@ -130,7 +153,8 @@ def _resample(
     """Return each metric of each seed on resampled rows (seeds, resamples), and how many units were drawn from."""
     answers = [result.answers if positions is None else result.answers[positions] for result in results]
     how = resampling if positions is None else resampling.of_rows(answers[0].expected, positions)
-    drawn = bootstrap_values(names, answers, how, resamples)
+    enough = [name for name in names if not too_few_rows(name, answers[0], how)]
+    drawn = bootstrap_values(enough, answers, how, resamples)
     return {name: (values, how.units) for name, values in drawn.items()}
 
 

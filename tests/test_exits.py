@@ -69,7 +69,8 @@ def _try_build(build: Callable) -> object:
 LIGHT = [["--help"], ["run", "--help"], ["--version"], ["show", "r.yaml"], ["recipes"], ["schema"], ["check", "r.yaml", "--only", "recipe"],
          ["init", "rows.csv", "--out", "x.yaml"], ["status", "run"], ["run", "nowhere"], ["run", "r.yaml", "--processes", "0"],
          ["predict", "nowhere", "x"], ["report", "run"], ["reproduce", "r.yaml"], ["evaluate", "run", "--require", "accuracy.top>1"],
-         ["compare", "run", "run"], ["compare", "run", "nowhere"], ["push", "nowhere", "me/x"], ["submission", "nowhere", "--data", "x"]]  # fmt: skip
+         ["compare", "run", "run"], ["compare", "run", "nowhere"], ["push", "nowhere", "me/x"],
+         ["submission", "nowhere", "--data", "x"]]  # fmt: skip
 
 
 def test_commands_that_compute_nothing_import_nothing_heavy(recipe: Path, report_folder: Path) -> None:
