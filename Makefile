@@ -9,7 +9,7 @@ RUN := $(VENV)/bin
 BROWSER := tests/browser
 BROWSER_STAMP := $(BROWSER)/node_modules/.installed
 
-.PHONY: install finetune test check lint types realdata end-to-end browser browser-where-possible bench clean
+.PHONY: install finetune test check lint types realdata end-to-end simulation browser browser-where-possible bench clean
 
 finetune: install
 	$(RUN)/finetune run $(RECIPE) $(ARGS)
@@ -26,9 +26,9 @@ $(STAMP): pyproject.toml constraints.txt
 	touch $(STAMP)
 
 test: install
-	$(RUN)/python -m pytest -m 'not realdata and not end_to_end and not browser'
+	$(RUN)/python -m pytest -m 'not realdata and not end_to_end and not browser and not simulation'
 
-check: install lint types test end-to-end realdata browser-where-possible
+check: install lint types test simulation end-to-end realdata browser-where-possible
 
 lint: install
 	$(RUN)/ruff check .
@@ -42,6 +42,10 @@ end-to-end: install
 
 realdata: install
 	$(RUN)/python -m pytest -m realdata
+
+# That intervals cover and tests reject as often as they say: thousands of made-up test sets.
+simulation: install
+	$(RUN)/python -m pytest -m simulation
 
 # Opens rendered reports in Chromium; needs node, npm and a Chromium, which CHROMIUM names.
 browser: install $(BROWSER_STAMP)
@@ -57,6 +61,7 @@ browser-where-possible: install
 
 bench: install
 	$(RUN)/python -m benchmarks.batching
+	$(RUN)/python -m benchmarks.evaluation
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache .hypothesis $(BROWSER)/node_modules
