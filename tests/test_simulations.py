@@ -152,7 +152,7 @@ def test_intervals_over_seeds_and_rows_cover_the_true_mean(seeds: int, of_seeds:
     for replicate in range(REPLICATES):
         ease, expected = generator.normal(0, 1, ROWS), generator.integers(0, 2, ROWS)
         models = draw_seeds(generator, seeds, of_seeds, of_both, ease, expected)
-        drawn = bootstrap_values(["accuracy"], models, PLAIN, 300, seed=replicate)["accuracy"]
+        drawn = bootstrap_values(["accuracy"], models, PLAIN, 200, seed=replicate)["accuracy"]
         values = [float(answers.is_right.mean()) for answers in models]
         covered += holds(interval_over_seeds_and_rows(values, variance_over_rows(drawn, ROWS)), truth)
     check(f"95 % interval over {seeds} seeds (spread {of_seeds}, by row {of_both}) and rows covers", covered, *COVERED)
@@ -200,8 +200,8 @@ def test_randomisation_and_paired_bootstrap_reject_a_true_null_at_their_level() 
     for replicate in range(REPLICATES):
         first, second = draw_equal_models(2, generator)
         one, two = values_of(names, first), values_of(names, second)
-        swapped = randomisation_differences(names, [first], [second], PLAIN, 200, seed=replicate)
-        drawn = bootstrap_values(names, [first, second], PLAIN, 300, seed=replicate)
+        swapped = randomisation_differences(names, [first], [second], PLAIN, 160, seed=replicate)
+        drawn = bootstrap_values(names, [first, second], PLAIN, 240, seed=replicate)
         for name in names:
             observed = two[name] - one[name]
             by_swaps[name] += is_rejected(resampled_p_value(observed, swapped[name]))
@@ -254,7 +254,7 @@ def test_slices_that_do_not_differ_are_flagged_at_the_level(name: str) -> None:
     for replicate in range(REPLICATES):
         answers = draw_answers(generator)
         inside, outside = values_of([name], answers[is_inside]), values_of([name], answers[~is_inside])
-        drawn = slice_differences(name, answers, is_inside, PLAIN, 200, seed=replicate)
+        drawn = slice_differences(name, answers, is_inside, PLAIN, 160, seed=replicate)
         rejected += is_rejected(resampled_p_value(inside[name] - outside[name], drawn))
     check(f"permutation of a slice's {name} rejects a true null", rejected, *REJECTED)
 
@@ -270,6 +270,6 @@ def test_slices_of_groups_that_do_not_differ_are_flagged_at_the_level() -> None:
         resampling = choose_resampling(expected, [str(group) for group in groups])
         is_inside = groups < 30
         observed = answers.is_right[is_inside].mean() - answers.is_right[~is_inside].mean()
-        drawn = slice_differences("accuracy", answers, is_inside, resampling, 200, seed=replicate)
+        drawn = slice_differences("accuracy", answers, is_inside, resampling, 160, seed=replicate)
         rejected += is_rejected(resampled_p_value(float(observed), drawn))
     check("permutation of a slice of whole groups rejects a true null", rejected, *REJECTED)
