@@ -23,6 +23,7 @@ from finetune.paired_tests import (
     count_pairs,
     detectable_difference,
     resampled_p_value,
+    variance_over_both_seeds,
 )
 from finetune.resampling import Resampling, randomisation_differences
 from finetune.statistics import (
@@ -31,7 +32,6 @@ from finetune.statistics import (
     percentile_interval,
     standard_error_and_quantile,
     too_few_rows,
-    variance_of_mean,
     variance_over_rows,
 )
 from finetune.weighted_metrics import Values
@@ -169,7 +169,7 @@ def _test_seeds(first: Sequence[float], second: Sequence[float], rows: Variance)
     """Return interval and p-value of a difference of means over seeds, and the smallest that could be shown."""
     over = compare_seeds(first, second, rows)
     figures = {"seeds_low": over.low, "seeds_high": over.high, "p_seeds": over.p_value}
-    sources = [variance_of_mean(first), variance_of_mean(second), rows]
+    sources = [variance_over_both_seeds(first, second), rows]
     error, quantile = standard_error_and_quantile(sources)
     if error > 0:
         from scipy.special import nctdtrinc

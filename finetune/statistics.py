@@ -230,9 +230,9 @@ def degrees_of_freedom(sources: Sequence[Variance]) -> float:
     """Return the degrees of freedom of a sum of variances, of which one at least is above 0.
 
     They are those of Satterthwaite (1946), "An approximate distribution of estimates of variance components", with a variance of f
-    degrees of freedom taken (f + 2) / f times as large: where few seeds happen to lie close together, his formula also believes that
-    they hardly count, and a 95 % interval covers down to 92 % with three seeds (Ballico 2000, "Limitations of the
-    Welch-Satterthwaite approximation"). So it covers 94 to 96 % with three or more, and 91 to 96 % with two.
+    degrees of freedom taken (f + 2) / f times as large. That factor is our own, chosen by simulation (tests/test_simulations.py): where
+    few seeds happen to lie close together, the formula also believes that they hardly count, and a 95 % interval covers down to 92 %
+    with three seeds. With the factor it covers 94 to 96 % with three or more, and 91 to 96 % with two.
     """
     wary = [(source.value * (1 + 2 / source.degrees_of_freedom), source.degrees_of_freedom) for source in sources]
     return sum(value for value, _ in wary) ** 2 / sum(value**2 / freedom for value, freedom in wary)

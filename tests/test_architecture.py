@@ -133,7 +133,9 @@ def test_nothing_in_the_package_can_run_code_from_data() -> None:
 def test_light_commands_never_import_torch() -> None:
     script = (
         "import sys, finetune.exits, finetune.report, finetune.render, finetune.recipe_list, finetune.compare, "
-        "finetune.render_comparison, finetune.paired_tests, finetune.model_card; print(sorted({'torch', 'transformers', "
+        "finetune.render_comparison, finetune.statistics, finetune.resampling, finetune.weighted_metrics, "
+        "finetune.paired_tests, finetune.calibration, finetune.rivals, finetune.slices, finetune.model_card; "
+        "print(sorted({'torch', 'transformers', "
         "'datasets', 'evaluate', 'matplotlib', 'sklearn'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=ROOT)
