@@ -6,6 +6,9 @@ export CHROMIUM ?= chromium
 VENV := .venv
 STAMP := $(VENV)/.installed
 RUN := $(VENV)/bin
+# Tests run in this many processes; those that open a browser, in one.
+WORKERS ?= 2
+TEST := $(RUN)/python -m pytest --numprocesses $(WORKERS)
 BROWSER := tests/browser
 BROWSER_STAMP := $(BROWSER)/node_modules/.installed
 
@@ -26,7 +29,7 @@ $(STAMP): pyproject.toml constraints.txt
 	touch $(STAMP)
 
 test: install
-	$(RUN)/python -m pytest -m 'not realdata and not end_to_end and not browser and not simulation'
+	$(TEST) -m 'not realdata and not end_to_end and not browser and not simulation'
 
 check: install lint types test simulation end-to-end realdata browser-where-possible
 
@@ -38,14 +41,14 @@ types: install
 	$(RUN)/ty check --error-on-warning
 
 end-to-end: install
-	$(RUN)/python -m pytest -m end_to_end
+	$(TEST) -m end_to_end
 
 realdata: install
-	$(RUN)/python -m pytest -m realdata
+	$(TEST) -m realdata
 
 # That intervals cover and tests reject as often as they say: thousands of made-up test sets.
 simulation: install
-	$(RUN)/python -m pytest -m simulation
+	$(TEST) -m simulation
 
 # Opens rendered reports in Chromium; needs node, npm and a Chromium, which CHROMIUM names.
 browser: install $(BROWSER_STAMP)

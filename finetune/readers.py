@@ -20,7 +20,7 @@ import json
 import re
 import stat
 from collections.abc import Generator, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
@@ -146,7 +146,7 @@ def _without_blanks(path: Path, records: Iterable[tuple[int, Any]]) -> Iterator[
         raise DataError(f"{place(path)}: no rows, the file is {'blank' if blank else 'empty'}")
 
 
-def _lines(path: Path) -> Iterator[str]:
+def _lines(path: Path) -> Generator[str]:
     """Yield each line with its line end; split at LF alone, since U+2028, form feeds and lone CRs are text."""
     with _file_errors(path), path.open("rb") as handle:
         head = handle.read(16)
@@ -175,15 +175,16 @@ def _tsv_records(path: Path) -> Iterator[tuple[int, list[str]]]:
 def _csv_records(path: Path, delimiter: str) -> Iterator[tuple[int, list[str]]]:
     # The limit holds for the whole process, so it is only ever raised: other code may rely on a higher one.
     csv.field_size_limit(max(csv.field_size_limit(), LINE_LIMIT))
-    reader = csv.reader(_lines(path), delimiter=delimiter, strict=True)
     number = 1
-    try:
-        for cells in reader:
-            yield number, cells
-            number = reader.line_num + 1
-    except csv.Error as error:
-        fault = next((ours for theirs, ours in _CSV_FAULTS.items() if theirs in str(error)), str(error))
-        raise DataError(f"{place(path, number)}: {fault.format(line=reader.line_num)}") from None
+    with closing(_lines(path)) as lines:
+        reader = csv.reader(lines, delimiter=delimiter, strict=True)
+        try:
+            for cells in reader:
+                yield number, cells
+                number = reader.line_num + 1
+        except csv.Error as error:
+            fault = next((ours for theirs, ours in _CSV_FAULTS.items() if theirs in str(error)), str(error))
+            raise DataError(f"{place(path, number)}: {fault.format(line=reader.line_num)}") from None
 
 
 def _delimited(path: Path, header: bool, delimiter: str | None) -> Table:

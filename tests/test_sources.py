@@ -143,7 +143,7 @@ def test_finetune_data_comes_before_the_hub(work: Path, monkeypatch: pytest.Monk
         "train": ["in_domain_train.tsv"],
         "test": ["in_domain_dev.tsv", "out_of_domain_dev.tsv"],
     }
-    assert located.layout == Layout(text="4", label="2", header=False)
+    assert located.layout == Layout(text="4", label="2", header=False, slices={"source": "1"})
     assert locate("cola-book").origin == "$FINETUNE_DATA/cola/book"
 
 
