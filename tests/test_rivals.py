@@ -5,7 +5,7 @@ import pytest
 
 from finetune.answers import Answers, build_answers
 from finetune.resampling import choose_resampling
-from finetune.rivals import BY_ROWS, BY_SEEDS, compare_with_rivals
+from finetune.rivals import BY_BOOTSTRAP, BY_SEEDS, compare_with_rivals
 
 
 def answers_at(rate: float, rows: int = 400, seed: int = 0) -> Answers:
@@ -27,7 +27,7 @@ def test_a_good_model_is_better_than_a_constant_and_a_coin_is_not() -> None:
     )
     assert good.p_value is not None and good.p_value < 0.001 and good.low is not None and good.low > 0
     assert coin.p_value is not None and coin.p_value > 0.05
-    assert good.basis == BY_ROWS
+    assert good.basis == BY_BOOTSTRAP
 
 
 def test_the_difference_is_model_minus_baseline_on_the_same_rows() -> None:
@@ -39,6 +39,26 @@ def test_the_difference_is_model_minus_baseline_on_the_same_rows() -> None:
     gaps = model.is_right.astype(float) - rival.is_right
     half = 1.96 * gaps.std() / np.sqrt(len(gaps))
     assert (found.low, found.high) == pytest.approx((gaps.mean() - half, gaps.mean() + half), abs=0.006)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_interval_and_p_value_of_a_weak_model_agree(seed: int) -> None:
+    """A model that hardly ever says yes: swapped with a constant answer at random, it would drown in noise."""
+    expected = np.random.default_rng(99).integers(0, 2, 1000)
+    says_yes = np.random.default_rng(seed).random(1000) < np.where(expected == 1, 0.14, 0.08)
+    model = build_answers(expected, np.eye(2)[says_yes.astype(int)])
+    constant = build_answers(expected, np.tile([0.4, 0.6], (1000, 1)))
+    found = compare_with_rivals("matthews_correlation", [model], {"c": constant}, choose_resampling(expected))[0]
+    assert found.low is not None and found.p_value is not None
+    # At the edge of the level the two may differ by what 10,000 resamples leave open.
+    assert (found.low > 0) == (found.p_value < 0.05) or found.p_value == pytest.approx(0.05, abs=0.02)
+
+
+def test_few_rows_make_no_test() -> None:
+    model = build_answers([0, 1, 0, 1], np.eye(2)[[0, 1, 0, 1]])
+    constant = build_answers([0, 1, 0, 1], np.tile([0.4, 0.6], (4, 1)))
+    found = compare_with_rivals("accuracy", [model], {"c": constant}, choose_resampling(model.expected))[0]
+    assert (found.difference, found.p_value) == (None, None)
 
 
 def test_several_seeds_are_compared_by_their_mean_with_both_sources_of_variance() -> None:
