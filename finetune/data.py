@@ -71,7 +71,7 @@ def load_data(recipe: Recipe, task: Task) -> TaskData:
         splits[part], label_set, found = _load_part(part, located, recipe, label_set)
         if part == supplier:
             slice_columns = found
-    _refuse_missing_slices(recipe, slice_columns, located.files[supplier][0])
+    _refuse_missing_slices(recipe, slice_columns, located.files[supplier][0], located.layout)
     _refuse_one_class(splits, label_set)
     splits = _cut_test(splits, recipe)
     splits, dropped = _drop_train_rows_in_test(splits, recipe)
@@ -167,10 +167,10 @@ def _find_columns(table: Table, layout: Layout, recipe: Recipe) -> tuple[dict[st
     return found | {f"slice:{name}": position for name, position in slices.items()}, tuple(slices)
 
 
-def _refuse_missing_slices(recipe: Recipe, found: Sequence[str], path: Path) -> None:
+def _refuse_missing_slices(recipe: Recipe, found: Sequence[str], path: Path, layout: Layout) -> None:
     missing = [column for column in recipe.evaluate.slices if column not in found]
     if missing:
-        raise DataError(f"{place(path)}: no column '{missing[0]}' (evaluate.slices){suggest(missing[0], found)}")
+        _position(open_table(path, header=layout.header, delimiter=layout.delimiter), missing[0], "evaluate.slices")
 
 
 def _position(table: Table, column: str, key: str) -> int:
@@ -220,6 +220,11 @@ def _cut_dev(splits: dict[Part, Split], recipe: Recipe) -> tuple[dict[Part, Spli
     # A text that is reported on may be trained on, as published numbers do, but must not select.
     in_test = set(find_shared_rows(splits["test"].examples, dev.examples))
     chosen = set(dev.examples["row"]) - in_test
+    if not chosen:
+        raise DataError(
+            f"{whole.origin}: every row carved for dev stands in the test too, so nothing is left to select on; "
+            "name dev rows in data.path"
+        )
     is_dev = [row in chosen for row in whole.examples["row"]]
     train = replace(whole, examples=whole.examples.select([n for n, is_in in enumerate(is_dev) if not is_in]))
     dev = replace(dev, examples=whole.examples.select([n for n, is_in in enumerate(is_dev) if is_in]))

@@ -69,8 +69,7 @@ def _gains(counts: Values, aim: str | Costs) -> Values:
     if isinstance(aim, Costs):
         return -(aim.false_positive * counts[:, 0, 1] + aim.false_negative * counts[:, 1, 0])
     values = count_values(aim, counts)
-    gains = values if get_metric(aim).higher_is_better else -values
-    return np.full_like(gains, 0.0) if np.isnan(gains).all() else gains
+    return np.zeros_like(values) if np.isnan(values).all() else values
 
 
 def describe_aim(aim: str | Costs | None) -> str:

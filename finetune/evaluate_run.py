@@ -21,6 +21,7 @@ from finetune.features import choose_max_length, encode_features
 from finetune.predict import FittedRun, build_predictions, build_rows, load_run, predict_logits, probabilities_of
 from finetune.prepare import add_token_counts, find_test_slices
 from finetune.provenance import build_provenance, start_clock
+from finetune.readers import open_table
 from finetune.recipe import Recipe
 from finetune.records import DataRecord, Measurement, Report, SharedRows
 from finetune.report import SeedResult, build_seed_record
@@ -28,7 +29,7 @@ from finetune.run_dir import RunDir, write_lines, write_record, write_status
 from finetune.run_folder import create_run_dir, unlock
 from finetune.run_report import Evaluation, assemble_report, write_report
 from finetune.scores import score_slices
-from finetune.sources import locate_data
+from finetune.sources import build_layout, locate_data
 from finetune.task import Part, get_task
 from finetune.wording import list_words
 
@@ -198,6 +199,8 @@ def _recipe_for_rows(report: Report, data_path: Path | None, split: Part) -> Rec
             # New rows need not come with the names and groups of the old ones.
             "columns": {**report.recipe["data"]["columns"], "id": None, "group": None},
         }
+        if data_path.is_file():
+            values["evaluate"] = {**report.recipe["evaluate"], "slices": _find_slice_columns(report, data_path)}
     if data_path is not None or split != "test":
         # Its bands speak of its test rows.
         values["expect"] = {}
@@ -205,6 +208,14 @@ def _recipe_for_rows(report: Report, data_path: Path | None, split: Part) -> Rec
     if values["data"]["labels"] is None and task.labels is None:
         values["data"] = {**values["data"], "labels": report.data.labels}
     return Recipe.model_validate(values)
+
+
+def _find_slice_columns(report: Report, data_path: Path) -> list[str]:
+    """Return those of the run's slice columns that a file has; new rows need not come with them."""
+    task = get_task(report.task)
+    layout = build_layout(Recipe.model_validate(report.recipe), task.source.layout if task.source else None)
+    table = open_table(data_path, header=layout.header, delimiter=layout.delimiter)
+    return [column for column in report.recipe["evaluate"]["slices"] if column in table.columns]
 
 
 def _path_of_rows(report: Report, data_path: Path, split: Part) -> str | dict[str, str]:

@@ -2,7 +2,7 @@
 
 Every metric takes a model's `Answers`: the expected label ids of some rows, and what the model predicted of them. A metric
 that has no value for these rows is undefined with a reason: it is never 0 by accident and never a warning.
-Intervals are in `bootstrap`, comparisons in `paired_tests`; the same metrics as `evaluate` modules in `evaluate_metrics`.
+Intervals are in `statistics`, comparisons in `paired_tests`; the same metrics as `evaluate` modules in `evaluate_metrics`.
 
 scikit-learn is imported on first use, since importing `sklearn.metrics` takes seconds.
 """

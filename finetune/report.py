@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from finetune.answers import Answers
 from finetune.findings import Decision
-from finetune.metrics import get_metric
+from finetune.metrics import get_metric, score
 from finetune.recipe import Band
 from finetune.records import (
     BandVerdict,
@@ -64,18 +64,23 @@ def predictor_name(seed: int) -> str:
 
 
 def find_collapse(answers: Answers, label_names: Sequence[str]) -> str | None:
-    """Return the one label that every row gets, or None where several are predicted."""
+    """Return the one label that every row gets, or None where several are predicted, or no other one stands in the data."""
     predicted = np.unique(answers.predicted)
-    return label_names[int(predicted[0])] if len(predicted) == 1 else None
+    is_collapsed = len(predicted) == 1 and len(np.unique(answers.expected)) > 1
+    return label_names[int(predicted[0])] if is_collapsed else None
 
 
 def build_seed_record(result: SeedResult, primary_metric: str, label_names: Sequence[str]) -> SeedRecord:
     """Return what the report says of one seed."""
     measured = pick(result.scores, primary_metric)
+    on_dev = result.measurement.dev_score
+    if result.dev_answers is not None:
+        # What the saved model says of dev, under its own temperature and threshold.
+        on_dev = score(primary_metric, result.dev_answers).value
     return SeedRecord(
         seed=result.seed,
         score=measured.value if measured else None,
-        dev_score=result.measurement.dev_score,
+        dev_score=on_dev,
         collapsed_to=find_collapse(result.answers, label_names),
         train_seconds=result.measurement.train_seconds,
         final_loss=result.measurement.final_loss,
@@ -103,7 +108,15 @@ def summarise_seeds(
             within = slices[first.slice]
             over_rows[first.slice] = _resample([primary_metric], results, within, resampling, resamples)
         resampled, units = over_rows.get(first.slice, {}).get(first.name, (None, 0))
-        found.append(summarise_values(first.name, first.slice, defined, resampled, units))
+        made = summarise_values(first.name, first.slice, defined, resampled, units)
+        is_fixed = made.rows_low is not None and made.rows_low == made.rows_high and len(set(defined)) == 1
+        if first.slice == ALL and is_fixed:
+            # No resample and no seed changes such rows: how far they can be believed is what a single seed says.
+            ends = {
+                f"{source}{end}": getattr(first, end) for source in ("", "rows_", "both_") for end in ("low", "high")
+            }
+            made = made.model_copy(update=ends)
+        found.append(made)
     return found
 
 

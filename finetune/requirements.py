@@ -82,6 +82,8 @@ def parse_requirement(text: str) -> Requirement:
     if metric not in METRICS:
         known = ", ".join(METRICS)
         raise _refusal(text, f"no metric is called {_quote(metric)}, known are {known}{suggest(metric, list(METRICS))}")
+    if dot and not field:
+        raise _refusal(text, f"nothing behind the dot; {grammar}")
     if dot and field not in FIELDS:
         raise _refusal(text, f"a score has no {_quote(field)}, allowed are {', '.join(FIELDS)}{suggest(field, FIELDS)}")
     try:

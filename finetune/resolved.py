@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
 from ruamel.yaml import YAML
 
 from finetune.errors import RecipeError
@@ -49,7 +50,13 @@ def refuse_changed_recipe(recipe: Recipe, path: Path) -> None:
     Raises:
         RecipeError: a line for each value that changed.
     """
-    before = dict(flatten(parse_yaml(read_yaml_text(path), str(path)).values))
+    try:
+        began = Recipe.model_validate(parse_yaml(read_yaml_text(path), str(path)).values)
+    except ValidationError as error:
+        where = ".".join(str(part) for part in error.errors()[0]["loc"])
+        raise RecipeError([f"{path}: not a recipe of this program: {where}: {error.errors()[0]['msg']}"]) from None
+    # Through the schema, since a key that an older version didn't know had its default.
+    before = dict(flatten(began.model_dump(mode="json")))
     now = dict(flatten(recipe.model_dump(mode="json")))
     changed = [key for key in {**before, **now} if before.get(key) != now.get(key) and key not in (("note",),)]
     if changed:

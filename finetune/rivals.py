@@ -39,11 +39,14 @@ def _compare(metric: str, seeds: Sequence[Answers], name: str, baseline: Answers
     difference = float(np.mean(defined)) - rival
     drawn = bootstrap_values([metric], [*seeds, baseline], resampling, RESAMPLES)[metric]
     differences = drawn[:-1].mean(axis=0) - drawn[-1]
+    interval = percentile_interval(differences)
+    if interval.low is None:
+        return RivalTest(predictor=name, difference=None, low=None, high=None, p_value=None, basis="undefined")
     if len(seeds) > 1:
         over = compare_seeds([rival], defined, variance_over_rows(drawn[:-1], resampling.units, drawn[-1:]))
         low, high, p_value, basis = over.low, over.high, over.p_value, BY_SEEDS
     else:
         # Not randomisation: against a constant answer, swapping makes both sides noisier than either is, and finds too little.
-        interval, basis = percentile_interval(differences), BY_BOOTSTRAP
-        low, high, p_value = interval.low, interval.high, bootstrap_p_value(difference, differences)
+        low, high, basis = interval.low, interval.high, BY_BOOTSTRAP
+        p_value = bootstrap_p_value(difference, differences)
     return RivalTest(predictor=name, difference=difference, low=low, high=high, p_value=p_value, basis=basis)

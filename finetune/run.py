@@ -187,7 +187,7 @@ def _choose_seed(seeds: Sequence[SeedRecord], primary_metric: str) -> tuple[int,
         return seeds[0].seed, "the only one"
     on_dev = {seed.dev_score: seed.seed for seed in reversed(seeds) if seed.dev_score is not None}
     if not on_dev:
-        return seeds[0].seed, "the first: without dev rows nothing may choose among seeds"
+        return seeds[0].seed, "the first: no score on dev can choose among seeds"
     best = max(on_dev) if get_metric(primary_metric).higher_is_better else min(on_dev)
     return on_dev[best], f"the best of {len(seeds)} by {primary_metric} on dev"
 

@@ -247,6 +247,21 @@ def test_evaluate_measures_other_rows_and_leaves_the_run_alone(run: Path, tmp_pa
     assert (tmp_path / "out/report.html").is_file() and not (tmp_path / "out/run.lock").exists()
 
 
+def test_new_rows_need_not_come_with_the_columns_of_slices(home: Path, tmp_path: Path) -> None:
+    lines = (home / "recipes/rows.csv").read_text().splitlines()
+    topics = [f"{line},{'odd' if number % 2 else 'even'}" for number, line in enumerate(lines[1:])]
+    (tmp_path / "topics.csv").write_text("\n".join([f"{lines[0]},topic", *topics, ""]))
+    ask = ("own", f"data.path={tmp_path / 'topics.csv'}", "evaluate.slices=[topic]", "train.max_steps=1")
+    assert call("run", *ask, "--out", str(tmp_path / "sliced")).returncode == 0
+    write_rows(tmp_path / "other.csv", 30, seed=5)
+    for data, has_topics in (("other.csv", False), ("topics.csv", True)):
+        out = tmp_path / f"on-{data}"
+        done = call("evaluate", str(tmp_path / "sliced"), "--data", str(tmp_path / data), "--out", str(out))
+        assert done.returncode == 0, done.stderr
+        slices = {score["slice"] for score in json.loads((out / "report.json").read_text())["scores"]}
+        assert ("topic: odd" in slices) == has_topics
+
+
 def test_evaluate_without_data_measures_the_test_rows_of_the_run_and_no_others(run: Path, tmp_path: Path) -> None:
     done = call("evaluate", str(run), "--out", str(tmp_path / "again"))
     assert done.returncode == 0, done.stderr

@@ -392,7 +392,17 @@ def test_a_missing_column_names_the_nearest_one(own_file: Path, columns: dict, m
 
 
 def test_a_missing_slice_column_is_said_of_the_slices(own_file: Path) -> None:
-    assert "no column 'topic' (evaluate.slices)" in fails(path=str(own_file), slices=["topic"])
+    assert "no column 'topic' (evaluate.slices), found are text, label" in fails(path=str(own_file), slices=["topic"])
+    assert "no column 'txt' (evaluate.slices), found are text, label; did you mean 'text'?" in fails(
+        path=str(own_file), slices=["txt"]
+    )
+
+
+def test_a_dev_of_which_every_row_stands_in_the_test_is_refused(own_file: Path) -> None:
+    same = own_file.with_name("same.csv")
+    same.write_bytes(own_file.read_bytes())
+    message = fails(path={"train": str(own_file), "test": str(same)}, dev_fraction=0.1)
+    assert message.startswith("rows.csv: every row carved for dev stands in the test too")
 
 
 def test_column_names_with_line_ends_stay_on_one_line(work: Path) -> None:

@@ -285,6 +285,22 @@ def test_a_changed_recipe_is_refused_on_resume_with_both_values(work: Path) -> N
         refuse_changed_recipe(after, work / "resolved.yaml")
 
 
+def test_a_key_that_an_older_version_did_not_know_had_its_default(work: Path) -> None:
+    before = load_recipe(_write(work / "r.yaml", LEAST)).recipe
+    write_resolved_recipe(before, work / "resolved.yaml")
+    text = (work / "resolved.yaml").read_text()
+    older = "\n".join(line for line in text.splitlines() if "temperature" not in line and "threshold" not in line)
+    assert older.count("\n") == text.count("\n") - 3
+    (work / "resolved.yaml").write_text(f"{older}\n")
+    refuse_changed_recipe(before, work / "resolved.yaml")
+    asked = load_recipe(work / "r.yaml", ["evaluate.temperature=true"]).recipe
+    with pytest.raises(RecipeError, match=r"evaluate.temperature: was False, now True"):
+        refuse_changed_recipe(asked, work / "resolved.yaml")
+    (work / "resolved.yaml").write_text("task: 3\n")
+    with pytest.raises(RecipeError, match=r"resolved\.yaml: not a recipe of this program: task"):
+        refuse_changed_recipe(before, work / "resolved.yaml")
+
+
 @settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(text=st.text(alphabet=string.printable + "é\u2028\x00", max_size=200))
 def test_any_text_is_a_recipe_or_one_of_our_errors(work: Path, text: str) -> None:

@@ -1,6 +1,7 @@
 """What a report concludes from its scores: bands held against intervals, seeds and rows as two sources of variance."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from finetune.answers import Answers, build_answers
 from finetune.metrics import score
 from finetune.recipe import Band
 from finetune.records import Measurement, Score, SeedSummaryRecord
-from finetune.report import ENSEMBLE, SeedResult, judge_bands, summarise_seeds
+from finetune.report import ENSEMBLE, SeedResult, build_seed_record, find_collapse, judge_bands, summarise_seeds
 from finetune.resampling import choose_resampling
 from finetune.scores import measure_slices
 from finetune.statistics import interval_of_mean
@@ -131,3 +132,30 @@ def test_a_score_that_is_undefined_for_one_seed_has_no_mean() -> None:
     broken = [entry.model_copy(update={"value": None}) if entry.name == "f1" else entry for entry in results[0].scores]
     results[0] = SeedResult(1, answers, results[0].measurement, broken, ())
     assert ("f1", "all") not in summaries_of(results, 200)
+
+
+def test_seeds_that_are_right_on_every_row_are_believed_no_further_than_one_of_them() -> None:
+    results = seeds_at([1.0, 1.0, 1.0])
+    single = results[0].scores[0]
+    found = summaries_of(results, 200)["accuracy", "all"]
+    # Wilson's interval of 400 of 400.
+    assert single.low == pytest.approx(400 / (400 + 1.96**2), abs=0.001)
+    assert (found.low, found.both_low, found.rows_low) == (single.low, single.low, single.low)
+    band = Band(low=0.8, high=0.995, source="somewhere")
+    ensemble = score_of(1.0, single.low, 1.0, predictor=ENSEMBLE)
+    assert judge_bands({"accuracy": band}, [ensemble], [found])[0].verdict == "within"
+
+
+def test_a_model_that_says_the_same_of_every_row_has_collapsed_unless_every_row_is_the_same() -> None:
+    always_yes = np.tile([0.2, 0.8], (20, 1))
+    assert find_collapse(build_answers([0, 1] * 10, always_yes), ("no", "yes")) == "yes"
+    assert find_collapse(build_answers([1] * 20, always_yes), ("no", "yes")) is None
+    assert find_collapse(build_answers([0, 1] * 10, np.eye(2)[[0, 1] * 10]), ("no", "yes")) is None
+
+
+def test_the_dev_score_of_a_seed_is_that_of_the_model_with_its_threshold() -> None:
+    result = seeds_at([0.7])[0]
+    on_dev = build_answers([0, 1, 1, 0], np.eye(2)[[0, 1, 0, 0]])
+    with_dev = replace(result, dev_answers=on_dev)
+    assert build_seed_record(result, "accuracy", ("no", "yes")).dev_score is None
+    assert build_seed_record(with_dev, "accuracy", ("no", "yes")).dev_score == 0.75

@@ -51,7 +51,7 @@ def test_a_requirement_is_read_as_it_is_written(text: str, parts: tuple) -> None
         ("acuracy>0.5", "; did you mean 'accuracy'?"),
         (">0.5", "no metric is called ''"),
         ("accuracy.lo>0.5", "a score has no 'lo', allowed are value, low, high; did you mean 'low'?"),
-        ("accuracy.>0.5", "a score has no ''"),
+        ("accuracy.>0.5", "nothing behind the dot; write metric"),
         ("accuracy@>0.5", "no slice behind the @"),
         ("accuracy>half", "'half' is no number"),
         ("accuracy>nan", "'nan' is no number"),

@@ -78,3 +78,14 @@ def test_a_metric_without_a_value_has_no_difference() -> None:
     model = build_answers([1, 1, 1], [[0.2, 0.8], [0.6, 0.4], [0.1, 0.9]])
     found = compare_with_rivals("matthews_correlation", [model], {"same": model}, choose_resampling(model.expected))[0]
     assert (found.difference, found.p_value, found.basis) == (None, None, "undefined")
+
+
+@pytest.mark.parametrize("seeds", [1, 3])
+def test_where_too_many_resamples_have_no_value_nothing_is_clearly_better(seeds: int) -> None:
+    # All five negative rows stand in one of 24 groups, which a third of the resamples don't draw.
+    expected = np.array([0] * 5 + [1] * 115)
+    model = build_answers(expected, np.eye(2)[np.r_[[0] * 4, [1] * 116]])
+    constant = build_answers(expected, np.tile([0.4, 0.6], (120, 1)))
+    how = choose_resampling(expected, [str(number // 5) for number in range(120)])
+    found = compare_with_rivals("matthews_correlation", [model] * seeds, {"c": constant}, how)[0]
+    assert (found.difference, found.low, found.p_value) == (None, None, None)
