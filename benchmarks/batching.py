@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,12 +28,13 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from finetune.batching import Collator, plan_batch
+from finetune.batching import Collator, Slot, plan_batch
 from finetune.checkpoint import Checkpoint, find_checkpoint
 from finetune.errors import MissingInputError
-from finetune.features import Features, encode_features
+from finetune.features import EncodedRow, Features, encode_features
 from finetune.machine import device_name, installed_versions, peak_memory_megabytes
 from finetune.model import load_classifier, load_tokenizer
+from finetune.objectives.classification import Classification
 from finetune.predict import predict_logits
 from finetune.recipe import Recipe
 from finetune.run_dir import RunDir
@@ -70,6 +71,17 @@ def load_sentences(checkpoint: Checkpoint, count: int) -> Features:
     return encode_features(rows, load_tokenizer(checkpoint), PADDED_LENGTH)
 
 
+@dataclass(frozen=True)
+class PaddedTo(Classification):
+    """Classification in batches that are all padded to one length, as run_glue has them."""
+
+    pad_to: int | None = None
+
+    def collate(self, rows: Sequence[tuple[EncodedRow, Slot]]) -> dict[str, torch.Tensor]:
+        """Return padded rows."""
+        return Collator(self.tokenizer.pad_token_id, self.pad_to)(rows)
+
+
 def build_trainer(
     checkpoint: Checkpoint, features: Features, folder: Path, batching: str, pad_to: int | None, steps: int
 ) -> FinetuneTrainer:
@@ -88,9 +100,8 @@ def build_trainer(
     arguments = build_arguments(
         recipe, recipe.train, RunDir(folder).checkpoints, plan, 1, "fp32", "matthews_correlation", has_dev=False
     )
-    return FinetuneTrainer(
-        loaded, arguments, features, None, plan, recipe.train, Collator(0, pad_to=pad_to), "matthews_correlation", 64
-    )
+    objective = PaddedTo(loaded.tokenizer, 128, pad_to=pad_to)
+    return FinetuneTrainer(loaded, arguments, features, None, plan, recipe.train, objective, "matthews_correlation", 64)
 
 
 def cpu_seconds_a_token(trainer: FinetuneTrainer) -> float:

@@ -1,7 +1,7 @@
-"""What a model said of some rows, checked: expected and predicted labels, and probabilities.
+"""What a model said of some rows, checked: labels with probabilities, numbers, sets of labels, or likelihoods of text.
 
-Owns the type that metrics, intervals and comparisons take, and which label is predicted: the most probable one, the lowest id
-where several tie, unless a decision threshold says otherwise. Computes no score.
+Owns the types that metrics, intervals and comparisons take, one a kind of objective, and which label is predicted: the most probable
+one, the lowest id where several tie, unless a decision threshold says otherwise. Computes no score.
 """
 
 from dataclasses import dataclass
@@ -14,6 +14,8 @@ from finetune.errors import DataError, FinetuneError, InvalidResultError
 
 Labels = NDArray[np.int64]
 Probabilities = NDArray[np.float64]
+Numbers = NDArray[np.float64]
+Positions = NDArray[np.int64] | NDArray[np.bool_] | slice
 
 SUM_TOLERANCE: Final = 1e-3
 """How far the probabilities of a row may sum from 1: room for half-precision rounding, none for logits."""
@@ -37,9 +39,22 @@ class Answers:
         """Return the number of rows."""
         return len(self.expected)
 
-    def __getitem__(self, rows: "Labels | slice") -> "Answers":
+    def __getitem__(self, rows: Positions) -> "Answers":
         """Return the answers on some of the rows."""
         return Answers(self.expected[rows], self.predicted[rows], self.probabilities[rows])
+
+    def stack(self, other: "Answers") -> "Answers":
+        """Return these answers followed by those of another model to the same rows."""
+        return Answers(
+            np.concatenate([self.expected, other.expected]),
+            np.concatenate([self.predicted, other.predicted]),
+            np.concatenate([self.probabilities, other.probabilities]),
+        )
+
+    @property
+    def strata(self) -> Labels:
+        """The class of each row (rows,), so that resampling can keep rare ones."""
+        return self.expected
 
     @property
     def classes(self) -> int:
@@ -50,6 +65,183 @@ class Answers:
     def is_right(self) -> NDArray[np.bool_]:
         """Whether each row was answered rightly, (rows,)."""
         return self.predicted == self.expected
+
+
+@dataclass(frozen=True)
+class RegressionAnswers:
+    """The numbers that a model gave some rows; made and checked by `build_regression_answers`.
+
+    Attributes:
+        expected, predicted: (rows,).
+    """
+
+    expected: Numbers
+    predicted: Numbers
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return len(self.expected)
+
+    def __getitem__(self, rows: Positions) -> "RegressionAnswers":
+        """Return the answers on some of the rows."""
+        return RegressionAnswers(self.expected[rows], self.predicted[rows])
+
+    def stack(self, other: "RegressionAnswers") -> "RegressionAnswers":
+        """Return these answers followed by those of another model to the same rows."""
+        return RegressionAnswers(
+            np.concatenate([self.expected, other.expected]), np.concatenate([self.predicted, other.predicted])
+        )
+
+    @property
+    def strata(self) -> Labels:
+        """Zero for each row (rows,): there are no classes to keep."""
+        return np.zeros(len(self), dtype=np.int64)
+
+
+@dataclass(frozen=True)
+class MultilabelAnswers:
+    """Which of several labels hold for some rows; made and checked by `build_multilabel_answers`.
+
+    Attributes:
+        expected, predicted: (rows, labels), whether each label holds.
+        probabilities: (rows, labels), of each label by itself.
+    """
+
+    expected: NDArray[np.bool_]
+    predicted: NDArray[np.bool_]
+    probabilities: Probabilities
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return len(self.expected)
+
+    def __getitem__(self, rows: Positions) -> "MultilabelAnswers":
+        """Return the answers on some of the rows."""
+        return MultilabelAnswers(self.expected[rows], self.predicted[rows], self.probabilities[rows])
+
+    def stack(self, other: "MultilabelAnswers") -> "MultilabelAnswers":
+        """Return these answers followed by those of another model to the same rows."""
+        return MultilabelAnswers(
+            np.concatenate([self.expected, other.expected]),
+            np.concatenate([self.predicted, other.predicted]),
+            np.concatenate([self.probabilities, other.probabilities]),
+        )
+
+    @property
+    def strata(self) -> Labels:
+        """Zero for each row (rows,): a row has no one class."""
+        return np.zeros(len(self), dtype=np.int64)
+
+
+@dataclass(frozen=True)
+class LanguageAnswers:
+    """How likely a language model found some texts; made and checked by `build_language_answers`.
+
+    Attributes:
+        losses: (rows,) minus the log likelihood of the predicted tokens of each text, in nats, summed.
+        tokens: (rows,) how many tokens of it were predicted.
+        right: (rows,) how many of them were the most likely ones.
+        text_bytes: (rows,) length of the predicted text in UTF-8, 0 where only some tokens of a text are predicted.
+        next_sentence: what the model said of which sentence follows, for an objective that asks this too.
+    """
+
+    losses: Numbers
+    tokens: Labels
+    right: Labels
+    text_bytes: Labels
+    next_sentence: Answers | None = None
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return len(self.losses)
+
+    def __getitem__(self, rows: Positions) -> "LanguageAnswers":
+        """Return the answers on some of the rows."""
+        follows = None if self.next_sentence is None else self.next_sentence[rows]
+        return LanguageAnswers(self.losses[rows], self.tokens[rows], self.right[rows], self.text_bytes[rows], follows)
+
+    def stack(self, other: "LanguageAnswers") -> "LanguageAnswers":
+        """Return these answers followed by those of another model to the same rows."""
+        follows = None
+        if self.next_sentence is not None and other.next_sentence is not None:
+            follows = self.next_sentence.stack(other.next_sentence)
+        return LanguageAnswers(
+            np.concatenate([self.losses, other.losses]),
+            np.concatenate([self.tokens, other.tokens]),
+            np.concatenate([self.right, other.right]),
+            np.concatenate([self.text_bytes, other.text_bytes]),
+            follows,
+        )
+
+    @property
+    def strata(self) -> Labels:
+        """Zero for each row (rows,): there are no classes to keep."""
+        return np.zeros(len(self), dtype=np.int64)
+
+
+AnyAnswers = Answers | RegressionAnswers | MultilabelAnswers | LanguageAnswers
+
+
+def build_regression_answers(expected: ArrayLike, predicted: ArrayLike) -> RegressionAnswers:
+    """Return the checked numbers that a model gave; both are (rows,).
+
+    Raises:
+        InvalidResultError: a predicted number is not finite.
+        FinetuneError: the shapes do not belong together.
+    """
+    numbers, said = np.asarray(expected, dtype=np.float64), np.asarray(predicted, dtype=np.float64)
+    if numbers.ndim != 1 or numbers.shape != said.shape:
+        raise FinetuneError(f"regression needs numbers (rows,) on both sides, got {numbers.shape} and {said.shape}")
+    _refuse_not_finite(said)
+    return RegressionAnswers(numbers, said)
+
+
+def build_multilabel_answers(
+    expected: ArrayLike, probabilities: ArrayLike, threshold: float = 0.5
+) -> MultilabelAnswers:
+    """Return the checked labels of rows; both are (rows, labels), and a label is predicted from `threshold` on.
+
+    Raises:
+        InvalidResultError: a probability is not finite or outside 0..1.
+        FinetuneError: the shapes do not belong together.
+    """
+    labels, values = np.asarray(expected), np.asarray(probabilities, dtype=np.float64)
+    if labels.ndim != 2 or labels.shape != values.shape:
+        raise FinetuneError(f"multi-label needs (rows, labels) on both sides, got {labels.shape} and {values.shape}")
+    _refuse_not_finite(values)
+    if values.size and (values.min() < 0 or values.max() > 1):
+        raise InvalidResultError("a probability is outside 0 to 1")
+    return MultilabelAnswers(labels.astype(bool), values >= threshold, values)
+
+
+def build_language_answers(
+    losses: ArrayLike,
+    tokens: ArrayLike,
+    right: ArrayLike,
+    text_bytes: ArrayLike,
+    next_sentence: Answers | None = None,
+) -> LanguageAnswers:
+    """Return the checked likelihoods of texts; all are (rows,).
+
+    Raises:
+        InvalidResultError: a loss is not finite.
+        FinetuneError: the shapes do not belong together.
+    """
+    columns = [np.asarray(column) for column in (losses, tokens, right, text_bytes)]
+    if any(column.shape != columns[0].shape or column.ndim != 1 for column in columns):
+        raise FinetuneError(f"likelihoods need (rows,) throughout, got {[column.shape for column in columns]}")
+    _refuse_not_finite(columns[0])
+    counts = [column.astype(np.int64) for column in columns[1:]]
+    return LanguageAnswers(columns[0].astype(np.float64), *counts, next_sentence)
+
+
+def _refuse_not_finite(values: NDArray) -> None:
+    wrong = ~np.isfinite(values)
+    if wrong.any():
+        rows = int(wrong.reshape(len(values), -1).any(axis=1).sum())
+        raise InvalidResultError(
+            f"the model's output is not finite on {rows} of {len(values)} rows; nothing is reported"
+        )
 
 
 def build_answers(expected: ArrayLike, probabilities: ArrayLike, predicted: ArrayLike | None = None) -> Answers:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from finetune.errors import SettingError
-from finetune.features import EncodedRow, Features
+from finetune.features import EncodedRow, FeatureRows
 
 # Rows are sorted by length within blocks of this many batches: long enough for near-zero padding, short enough for chance.
 # Small data has at least four blocks, or each batch would meet the same rows again in every epoch.
@@ -57,10 +57,15 @@ def plan_batch(batch_size: int, micro_batch_size: int | None, processes: int) ->
 
 
 class Slot(NamedTuple):
-    """A row's place in a micro-batch; a filler keeps a process in step and counts for nothing."""
+    """A row's place in a micro-batch; a filler keeps a process in step and counts for nothing.
+
+    What is drawn for a row, such as masks, follows from seed, epoch and number alone, however a batch is cut.
+    """
 
     number: int
     is_filler: bool = False
+    epoch: int = 0
+    seed: int = 0
 
 
 @dataclass
@@ -72,7 +77,7 @@ class TrainBatches:
 
     lengths: NDArray[np.int64]
     plan: BatchPlan
-    batching: Literal["grouped", "padded"]
+    batching: Literal["grouped", "padded", "packed"]
     seed: int
     process: int
     epoch: int = field(default=0)
@@ -89,7 +94,8 @@ class TrainBatches:
         """Go through the micro-batches of this process."""
         for batch in order_batches(self.lengths, self.plan.examples, self.batching, self.seed, self.epoch):
             for step in range(self.plan.accumulation):
-                yield cut_batch(batch, self.plan, step, self.process)
+                share = cut_batch(batch, self.plan, step, self.process)
+                yield [slot._replace(epoch=self.epoch, seed=self.seed) for slot in share]
 
 
 def order_batches(
@@ -98,7 +104,7 @@ def order_batches(
     """Return the batches of an epoch: row numbers, (size,) each but for one smaller batch at the end."""
     generator = np.random.default_rng((seed, epoch))
     order = generator.permutation(len(lengths))
-    if batching == "padded":
+    if batching != "grouped":
         return np.split(order, range(size, len(order), size))
     count = len(order) // size
     # The smaller batch at the end is drawn before sorting, so that it isn't always the longest rows.
@@ -142,32 +148,30 @@ class Collator:
     reads the last token that isn't padding. What side the checkpoint's tokenizer would pad on plays no part.
 
     Attributes:
-        class_weights: weight of each class in the loss, or None for equal ones.
         pad_to: pad every batch to this length instead (a baseline for measurements).
     """
 
     pad_token_id: int
-    class_weights: tuple[float, ...] | None = None
     pad_to: int | None = None
 
-    def __call__(self, rows: Sequence[EncodedRow | tuple[EncodedRow, bool]]) -> dict[str, torch.Tensor]:
-        """Return input_ids, attention_mask, maybe token_type_ids (batch, tokens); labels, weights (batch,)."""
-        pairs = [row if isinstance(row, tuple) else (row, False) for row in rows]
-        encoded = [row for row, _ in pairs]
+    def __call__(self, rows: Sequence[tuple[EncodedRow, Slot]]) -> dict[str, torch.Tensor]:
+        """Return input_ids, attention_mask, maybe token_type_ids (batch, tokens); labels and weights (batch, ...); counts.
+
+        A row weighs 1, a filler 0.
+        """
+        encoded = [row for row, _ in rows]
         width = self.pad_to or max(len(row.input_ids) for row in encoded)
         input_ids = np.full((len(encoded), width), self.pad_token_id, dtype=np.int64)
         attention_mask = np.zeros((len(encoded), width), dtype=np.int64)
         for number, row in enumerate(encoded):
             input_ids[number, : len(row.input_ids)] = row.input_ids
             attention_mask[number, : len(row.input_ids)] = 1
-        labels = torch.tensor([row.label for row in encoded])
-        weights = torch.ones(len(encoded)) if self.class_weights is None else torch.tensor(self.class_weights)[labels]
-        weights = weights * torch.tensor([0.0 if is_filler else 1.0 for _, is_filler in pairs])
         batch = {
             "input_ids": torch.from_numpy(input_ids),
             "attention_mask": torch.from_numpy(attention_mask),
-            "labels": labels,
-            "weights": weights,
+            "labels": torch.tensor(np.array([row.label for row in encoded])),
+            "weights": torch.tensor([0.0 if slot.is_filler else 1.0 for _, slot in rows]),
+            **count_batch(rows),
         }
         if encoded[0].token_type_ids is not None:
             types = np.zeros((len(encoded), width), dtype=np.int64)
@@ -177,16 +181,22 @@ class Collator:
         return batch
 
 
+def count_batch(rows: Sequence[tuple[EncodedRow, Slot]]) -> dict[str, torch.Tensor]:
+    """Return how many rows and real tokens a micro-batch has, fillers left out."""
+    real = [len(row.input_ids) for row, slot in rows if not slot.is_filler]
+    return {"example_count": torch.tensor(len(real)), "token_count": torch.tensor(sum(real))}
+
+
 @dataclass(frozen=True)
-class SlotDataset(Dataset[tuple[EncodedRow, bool]]):
+class SlotDataset(Dataset[tuple[EncodedRow, Slot]]):
     """Features looked up by slot, so that a data loader can carry fillers."""
 
-    features: Features
+    features: FeatureRows
 
     def __len__(self) -> int:
         """Return the number of rows."""
         return len(self.features)
 
-    def __getitem__(self, index: Slot) -> tuple[EncodedRow, bool]:
-        """Return the row of a slot and whether it is a filler."""
-        return self.features[index.number], index.is_filler
+    def __getitem__(self, index: Slot) -> tuple[EncodedRow, Slot]:
+        """Return the row of a slot, and the slot."""
+        return self.features[index.number], index

@@ -140,9 +140,10 @@ class _Checks:
         )
 
     def _train_for(self, steps: int, job: "SeedJob", loaded: "LoadedModel", run_dir: "RunDir") -> "TrainOutcome":
+        from finetune.objective import TrainedObjective
         from finetune.trainer import train_model
 
-        assert job.recipe.train is not None and job.plan is not None
+        assert job.recipe.train is not None and job.plan is not None and isinstance(job.objective, TrainedObjective)
         brief = job.recipe.train.model_copy(
             update={"max_steps": steps, "save_every": "never", "keep_best": False, "patience": None}
         )
@@ -156,6 +157,6 @@ class _Checks:
             seed=1,
             precision=job.precision,
             metric=job.task.primary_metric,
-            class_weights=job.class_weights,
+            objective=job.objective,
             title="",
         )

@@ -19,7 +19,7 @@ from finetune.errors import (
     first_line,
 )
 from finetune.hub import fetch_hub_files
-from finetune.recipe import ModelSettings
+from finetune.recipe_sections import ModelSettings
 
 WEIGHTS = "model.safetensors"
 PICKLES = ("pytorch_model.bin", "tf_model.h5", "flax_model.msgpack", "model.ckpt.index")

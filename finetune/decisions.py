@@ -9,11 +9,11 @@ from typing import Final
 import numpy as np
 from pydantic import ValidationError
 
-from finetune.answers import Answers, Labels, Probabilities, build_answers, predicted_labels
+from finetune.answers import Answers, AnyAnswers, Labels, Probabilities, build_answers, predicted_labels
 from finetune.errors import DataError, SettingError
 from finetune.findings import Decision
 from finetune.metrics import get_metric, log_losses
-from finetune.recipe import Costs, EvaluateSettings
+from finetune.recipe_sections import Costs, EvaluateSettings
 from finetune.weighted_metrics import Values, count_values
 
 LARGEST_TEMPERATURE: Final = 20.0
@@ -100,6 +100,13 @@ def decide(expected: Labels, probabilities: Probabilities, decision: Decision | 
     """Return the answers that probabilities (rows, classes) at the decision's temperature give under its threshold."""
     threshold = decision.threshold if decision else None
     return build_answers(expected, probabilities, predicted_labels(probabilities, threshold))
+
+
+def apply_decision(answers: AnyAnswers, decision: Decision | None) -> AnyAnswers:
+    """Return answers as what was fitted on dev changes them; those without classes stay as they are."""
+    if decision is None or not isinstance(answers, Answers):
+        return answers
+    return decide(answers.expected, temper(answers.probabilities, decision.temperature), decision)
 
 
 def refuse_threshold_of_many_labels(settings: EvaluateSettings, labels: int) -> None:

@@ -4,7 +4,7 @@ Owns tokenisation, truncation counts and the compact store that batches are cut 
 """
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,12 +25,44 @@ class EncodedRow:
 
     Attributes:
         input_ids, token_type_ids: (tokens,).
-        label: class id.
+        label: class id; a number for regression; (labels,) of 0 and 1 for several labels at once; 0 where there is none.
     """
 
     input_ids: NDArray[np.int32]
     token_type_ids: NDArray[np.int32] | None
-    label: int
+    label: "int | float | NDArray[np.float32]"
+
+
+class FeatureRows(Protocol):
+    """Encoded rows of a split, however they are stored.
+
+    Attributes:
+        labels: (rows,) class ids or numbers, or (rows, labels) of 0 and 1.
+        truncated: rows that were longer than the limit.
+    """
+
+    @property
+    def labels(self) -> NDArray[Any]:
+        """What is to be learnt of each row."""
+        ...
+
+    @property
+    def truncated(self) -> int:
+        """How many rows were cut."""
+        ...
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """Tokens of each row, (rows,)."""
+        ...
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        ...
+
+    def __getitem__(self, number: int) -> EncodedRow:
+        """Return one row."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -41,14 +73,14 @@ class Features:
         input_ids: (all tokens,).
         token_type_ids: (all tokens,), or None where the checkpoint has none.
         starts: (rows + 1,), where each row begins; the last entry is the number of tokens.
-        labels: (rows,) class ids.
+        labels: (rows,) class ids or numbers, or (rows, labels) of 0 and 1.
         truncated: rows that were longer than the limit.
     """
 
     input_ids: NDArray[np.int32]
     token_type_ids: NDArray[np.int32] | None
     starts: NDArray[np.int64]
-    labels: NDArray[np.int64]
+    labels: NDArray[Any]
     truncated: int
 
     @property
@@ -64,7 +96,7 @@ class Features:
         """Return one row."""
         cut = slice(self.starts[number], self.starts[number + 1])
         types = None if self.token_type_ids is None else self.token_type_ids[cut]
-        return EncodedRow(self.input_ids[cut], types, int(self.labels[number]))
+        return EncodedRow(self.input_ids[cut], types, self.labels[number])
 
 
 def encode_features(examples: "Dataset", tokenizer: "PreTrainedTokenizerBase", max_length: int) -> Features:
@@ -105,9 +137,18 @@ def encode_features(examples: "Dataset", tokenizer: "PreTrainedTokenizerBase", m
         input_ids=np.concatenate(ids),
         token_type_ids=np.concatenate(types) if uses_types else None,
         starts=np.concatenate(([0], np.cumsum(lengths, dtype=np.int64))),
-        labels=np.asarray(examples["label"] if "label" in examples.column_names else [0] * len(texts), dtype=np.int64),
+        labels=labels_of(examples),
         truncated=truncated,
     )
+
+
+def labels_of(examples: "Dataset") -> NDArray[Any]:
+    """Return the labels of examples as whole numbers (rows,), numbers (rows,), or 0 and 1 (rows, labels); 0 where there are none."""
+    if "label" not in examples.column_names:
+        return np.zeros(len(examples), dtype=np.int64)
+    labels = np.asarray(examples["label"])
+    is_class = labels.ndim == 1 and labels.dtype.kind in "iu"
+    return labels.astype(np.int64 if is_class else np.float32)
 
 
 def _count_truncated(

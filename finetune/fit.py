@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from finetune.answers import Answers, Probabilities
+from finetune.answers import Answers, AnyAnswers
 from finetune.data import groups_of
-from finetune.decisions import decide, fit_decision, read_decision, temper
+from finetune.decisions import apply_decision, decide, fit_decision, read_decision
 from finetune.findings import Decision
 from finetune.machine import choose_threads, peak_memory_megabytes
 from finetune.model import load_classifier, place_on_device, save_model
-from finetune.predict import build_predictions, predict_logits, probabilities_of
+from finetune.objective import TrainedObjective
+from finetune.predict import build_predictions
 from finetune.prepare import SeedJob
 from finetune.records import HistoryPoint, Measurement, Score
 from finetune.report import SeedResult
@@ -81,6 +82,7 @@ def _train_and_predict(
     outcome = TrainOutcome(0.0, 0, 0, 0, None, None)
     resume_from = find_checkpoint_to_resume(run_dir) if resume else None
     if job.plan is not None:
+        assert isinstance(job.objective, TrainedObjective)
         outcome = train_model(
             loaded,
             job.features["train"],
@@ -91,7 +93,7 @@ def _train_and_predict(
             seed=seed,
             precision=job.precision,
             metric=job.task.primary_metric,
-            class_weights=job.class_weights,
+            objective=job.objective,
             title=f"{job.name}, seed {seed}",
             resume_from=resume_from,
         )
@@ -99,11 +101,11 @@ def _train_and_predict(
         place_on_device(loaded.model)
     dev_answers = decision = None
     if recipe.evaluate.decides_on_dev:
-        on_dev, labels = _predict(job, loaded.model, "dev"), job.features["dev"].labels
-        decision = fit_decision(labels, on_dev, recipe.evaluate)
-        dev_answers = decide(labels, temper(on_dev, decision.temperature), decision)
-    on_test = _predict(job, loaded.model, "test")
-    answers = decide(job.features["test"].labels, temper(on_test, decision.temperature if decision else None), decision)
+        on_dev = _answer(job, loaded.model, "dev")
+        assert isinstance(on_dev, Answers)
+        decision = fit_decision(on_dev.expected, on_dev.probabilities, recipe.evaluate)
+        dev_answers = apply_decision(on_dev, decision)
+    answers = apply_decision(_answer(job, loaded.model, "test"), decision)
     measurement = Measurement(
         seed=seed,
         train_seconds=outcome.seconds,
@@ -130,15 +132,13 @@ def _train_and_predict(
     return answers, dev_answers, decision, measurement
 
 
-def _predict(job: SeedJob, model: "PreTrainedModel", part: "Part") -> Probabilities:
-    return probabilities_of(
-        predict_logits(
-            model,
-            job.features[part],
-            job.recipe.evaluate.batch_size,
-            process=job.processes.rank,
-            processes=job.processes.count,
-        )
+def _answer(job: SeedJob, model: "PreTrainedModel", part: "Part") -> AnyAnswers:
+    return job.objective.answer(
+        model,
+        job.features[part],
+        job.recipe.evaluate.batch_size,
+        process=job.processes.rank,
+        processes=job.processes.count,
     )
 
 

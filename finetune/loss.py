@@ -6,6 +6,7 @@ whole batch: the weighted mean of torch.nn.CrossEntropyLoss, over processes and 
 label smoothing at once torch also weights the smoothed share by its own class; here a row has one weight, that of its label.)
 """
 
+import torch
 from torch import Tensor
 from torch.nn import functional
 
@@ -15,9 +16,12 @@ def row_losses(logits: Tensor, labels: Tensor, label_smoothing: float = 0.0) -> 
     return functional.cross_entropy(logits.float(), labels, reduction="none", label_smoothing=label_smoothing)
 
 
-def batch_loss(losses: Tensor, weights: Tensor, total_weight: Tensor | float) -> Tensor:
-    """Return this share's part of the weighted mean: losses and weights (batch,), `total_weight` over the whole batch."""
-    return (losses * weights).sum() / total_weight
+def divide_losses(sums: Tensor, totals: Tensor) -> Tensor:
+    """Return this share's part of the loss: weighted sums over the weights of the whole batch, both (terms,), added up.
+
+    A term that counts nothing in the whole batch, such as masked tokens of very short rows, is 0.
+    """
+    return (sums / totals.clamp(min=torch.finfo(sums.dtype).tiny)).sum()
 
 
 def balanced_class_weights(label_counts: list[int]) -> tuple[float, ...]:

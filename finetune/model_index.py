@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from finetune.findings import Decision
-from finetune.recipe import FOLDER_STARTS, HUB_NAME
+from finetune.recipe_sections import FOLDER_STARTS, HUB_NAME
 from finetune.records import Report, Score
 from finetune.report import predictor_name
 from finetune.task import Source, get_task, list_tasks

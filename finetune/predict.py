@@ -24,14 +24,14 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from finetune.data import TaskData
-    from finetune.features import Features
+    from finetune.features import FeatureRows
     from finetune.model import LoadedModel
     from finetune.task import Part
 
 
 def predict_logits(
     model: "PreTrainedModel",
-    features: "Features",
+    features: "FeatureRows",
     batch_size: int,
     *,
     process: int = 0,
@@ -44,7 +44,7 @@ def predict_logits(
     """
     import torch
 
-    from finetune.batching import Collator, order_for_evaluation
+    from finetune.batching import Collator, Slot, order_for_evaluation
 
     collate = Collator(model.config.pad_token_id or 0, pad_to=pad_to)
     was_training = model.training
@@ -52,8 +52,9 @@ def predict_logits(
     found: list[tuple[NDArray[np.int64], NDArray[np.float32]]] = []
     with torch.inference_mode():
         for numbers in order_for_evaluation(features.lengths, batch_size)[process::processes]:
-            batch = collate([features[int(number)] for number in numbers])
-            del batch["labels"], batch["weights"]
+            batch = collate([(features[int(number)], Slot(int(number))) for number in numbers])
+            for name in ("labels", "weights", "example_count", "token_count"):
+                del batch[name]
             logits = model(**{name: tensor.to(model.device) for name, tensor in batch.items()}).logits
             found.append((numbers, logits.float().cpu().numpy()))
     model.train(was_training)

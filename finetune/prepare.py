@@ -7,29 +7,28 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from finetune.annotations import find_annotated_rows
 from finetune.batching import BatchPlan, plan_batch
 from finetune.checkpoint import Checkpoint, find_checkpoint
 from finetune.data import texts_of
 from finetune.decisions import refuse_threshold_of_many_labels
 from finetune.errors import SettingError
-from finetune.features import choose_max_length, encode_features
-from finetune.loss import balanced_class_weights
 from finetune.machine import Precision, choose_precision
 from finetune.model import load_config, load_tokenizer
+from finetune.objective import Objective, build_objective
 from finetune.processes import Processes
 from finetune.records import DataRecord
 from finetune.slices import find_slices
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
     from finetune.data import TaskData
-    from finetune.features import Features
-    from finetune.recipe import Recipe, TrainSettings
+    from finetune.features import FeatureRows
+    from finetune.recipe import Recipe
     from finetune.recipe_file import LoadedRecipe
+    from finetune.recipe_sections import TrainSettings
     from finetune.task import Part, Task
 
 
@@ -48,12 +47,12 @@ class SeedJob:
     data: "TaskData"
     record: DataRecord
     checkpoint: Checkpoint
-    features: "Mapping[Part, Features]"
+    features: "Mapping[Part, FeatureRows]"
     slices: "dict[str, NDArray[np.int64]]"
     processes: Processes
     plan: BatchPlan | None
     precision: Precision
-    class_weights: tuple[float, ...] | None
+    objective: Objective
 
 
 def prepare_job(loaded: "LoadedRecipe", task: "Task", data: "TaskData", processes: Processes) -> SeedJob:
@@ -65,12 +64,11 @@ def prepare_job(loaded: "LoadedRecipe", task: "Task", data: "TaskData", processe
     train = loaded.recipe.train
     plan = plan_batch(train.batch_size, train.micro_batch_size, processes.count) if train else None
     precision = choose_precision(train.precision) if train else "fp32"
-    weights = class_weights_of(loaded.recipe, data)
     refuse_threshold_of_many_labels(loaded.recipe.evaluate, len(data.label_names))
     checkpoint = find_checkpoint(loaded.recipe.model)
     tokenizer = load_tokenizer(checkpoint)
-    limit = choose_max_length(loaded.recipe.data.max_length, load_config(checkpoint), tokenizer)
-    features = {part: encode_features(split.examples, tokenizer, limit) for part, split in data.splits.items()}
+    objective = build_objective(loaded.recipe, task, data, tokenizer, load_config(checkpoint))
+    features = {part: objective.encode(split.examples, part) for part, split in data.splits.items()}
     record = add_token_counts(data.record, features)
     slices, notes = find_test_slices(task, data, features["test"].lengths, record)
     record = record.model_copy(update={"notes": [*record.notes, *notes]})
@@ -88,7 +86,7 @@ def prepare_job(loaded: "LoadedRecipe", task: "Task", data: "TaskData", processe
         processes,
         plan,
         precision,
-        weights,
+        objective,
     )
 
 
@@ -117,7 +115,7 @@ def _list_shared_test_rows(record: DataRecord) -> list[str]:
     return [row for entry in record.shared_with_train if entry.part == "test" for row in entry.rows]
 
 
-def add_token_counts(record: DataRecord, features: "Mapping[Part, Features]") -> DataRecord:
+def add_token_counts(record: DataRecord, features: "Mapping[Part, FeatureRows]") -> DataRecord:
     """Return the record with what tokenisation found of the splits that were encoded."""
     splits = []
     for split in record.splits:
@@ -132,23 +130,3 @@ def add_token_counts(record: DataRecord, features: "Mapping[Part, Features]") ->
         }
         splits.append(split.model_copy(update=found))
     return record.model_copy(update={"splits": splits})
-
-
-def class_weights_of(recipe: "Recipe", data: "TaskData") -> tuple[float, ...] | None:
-    """Return the weight of each class in the loss, or None for equal ones.
-
-    Raises:
-        RecipeError: not one weight a label.
-    """
-    stated = recipe.train.class_weights if recipe.train else None
-    if stated is None:
-        return None
-    if stated == "balanced":
-        counts = np.bincount(data.splits["train"].examples["label"], minlength=len(data.label_names))
-        return balanced_class_weights([int(count) for count in counts])
-    if len(stated) != len(data.label_names):
-        raise SettingError(
-            "train.class_weights",
-            f"{len(stated)} weights, but {len(data.label_names)} labels: {', '.join(data.label_names)}",
-        )
-    return tuple(float(weight) for weight in stated)

@@ -1,25 +1,22 @@
-"""The recipe: every setting of a run, its type, default and meaning.
+"""The recipe: what decides the outcome of a run, made of the sections in `recipe_sections`.
 
-Owns the schema and what can be judged from one recipe alone. Reading YAML, `extends`, overrides and line numbers belong to
-`recipe_file`; whether data and checkpoint exist is for `data` and `model` to say. Imports no torch.
+Owns the schema as a whole. Reading YAML, `extends`, overrides and line numbers belong to `recipe_file`; whether data and checkpoint
+exist is for `data` and `model` to say. Imports no torch.
 """
 
-import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-Positive = Annotated[int, Field(ge=1, strict=True)]
-Count = Annotated[int, Field(ge=0, strict=True)]
-Share = Annotated[float, Field(ge=0.0, lt=1.0, allow_inf_nan=False, strict=True)]
-Every = Annotated[int, Field(ge=1, strict=True)] | Literal["epoch"]
-# Upper bounds on a learning rate and the like catch a slip of the exponent, not a bold choice.
-LearningRate = Annotated[float, Field(gt=0.0, le=1.0, allow_inf_nan=False, strict=True)]
-# No address that would be fetched from elsewhere; folders are told apart by how they begin.
-HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
-PACKAGE_NAME = re.compile(r"package:[A-Za-z0-9_]+")
-FOLDER_STARTS = (".", "/", "~", "runs/")
-Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+from finetune.recipe_sections import (
+    Count,
+    DataSettings,
+    EvaluateSettings,
+    ModelSettings,
+    Positive,
+    Settings,
+    TrainSettings,
+)
 
 
 def _seeds_of(value: Any) -> Any:
@@ -29,191 +26,6 @@ def _seeds_of(value: Any) -> Any:
             raise ValueError("a count of seeds is a whole number from 1 to 1000")
         return list(range(1, value + 1))
     return value
-
-
-class Settings(BaseModel):
-    """Base of every recipe section: frozen, and an unknown key is an error."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, validate_default=False)
-
-
-class ModelSettings(Settings):
-    """Which pretrained checkpoint a run starts from."""
-
-    checkpoint: Annotated[str, Field(min_length=1)]
-    """Hub id (owner/name), folder (./path), earlier run (runs/x), or package:module for weights an installed package carries."""
-    revision: str | None = None
-    """Commit, tag or branch of a hub checkpoint; a full commit makes the run reproducible."""
-    sha256: Sha256 | None = None
-    """Expected SHA-256 of model.safetensors."""
-
-    @property
-    def is_package(self) -> bool:
-        """Say whether an installed Python package carries the weights."""
-        return self.checkpoint.startswith("package:")
-
-    @property
-    def is_local(self) -> bool:
-        """Say whether the checkpoint is named as a folder on this machine."""
-        return self.checkpoint.startswith(FOLDER_STARTS)
-
-    @field_validator("checkpoint")
-    @classmethod
-    def _is_a_name_or_a_folder(cls, checkpoint: str) -> str:
-        is_folder = checkpoint.startswith(FOLDER_STARTS)
-        if not (is_folder or PACKAGE_NAME.fullmatch(checkpoint) or HUB_NAME.fullmatch(checkpoint)):
-            raise ValueError(
-                "allowed is a hub id such as google-bert/bert-base-uncased, a folder (./path), or package:module"
-            )
-        return checkpoint
-
-    @model_validator(mode="after")
-    def _refuse_revision_of_local_files(self) -> "ModelSettings":
-        if self.revision and (self.is_package or self.is_local):
-            raise ValueError("revision belongs to hub checkpoints; a folder or package has none (reset it with null)")
-        return self
-
-
-class Columns(Settings):
-    """Which column of a data file plays which part: a name, or a 1-based number where the file has no header."""
-
-    text: str | Positive | None = None
-    """The sentence or document."""
-    text_pair: str | Positive | None = None
-    """The second text of a pair."""
-    label: str | Positive | None = None
-    """The label to learn."""
-    id: str | Positive | None = None
-    """A name of the row, kept for the reader of a report."""
-    group: str | Positive | None = None
-    """Rows of one group are never put on both sides of a split."""
-
-
-class SplitPaths(Settings):
-    """One file for each part that the data plays."""
-
-    train: str | None = None
-    """Rows that fit the model."""
-    dev: str | None = None
-    """Rows that select (checkpoint, patience, temperature, threshold, seed)."""
-    test: str | None = None
-    """Rows that are reported, never selected on."""
-
-
-class DataSettings(Settings):
-    """Where the rows are and how they are cut."""
-
-    path: str | SplitPaths | None = None
-    """A file, a folder holding train.*, dev.*, test.*, or {train, dev, test}; relative to the recipe that states it."""
-    columns: Columns = Columns()
-    """Which column is text, text_pair, label, id, group."""
-    header: bool | None = None
-    """False where the first line is data; columns are then numbers. Absent: as the task's own files are, else true."""
-    delimiter: Annotated[str, Field(min_length=1, max_length=1)] | None = None
-    """Cell separator of a CSV file, where it is not the comma."""
-    labels: Annotated[list[str], Field(min_length=2)] | dict[str, str] | None = None
-    """Label names in the order of their ids, or {text in the file: name}; absent: found in the data and sorted."""
-    max_length: Annotated[int, Field(ge=2, strict=True)] | None = None
-    """Longest input in tokens, special tokens included; absent: what the checkpoint allows."""
-    max_train_rows: Positive | None = None
-    """Train on this many rows, drawn by split_seed."""
-    max_test_rows: Positive | None = None
-    """Report on this many rows, drawn by split_seed."""
-    dev_fraction: Annotated[float, Field(gt=0.0, lt=1.0, strict=True)] | None = None
-    """Share of train carved into dev; absent: 0.1 where something selects, else no dev."""
-    test_fraction: Annotated[float, Field(gt=0.0, lt=1.0, strict=True)] = 0.1
-    """Share of the rows carved into test where no test is supplied."""
-    split_seed: Count = 0
-    """Seed of every carving and drawing of rows, the same for all seeds of a run."""
-    drop_train_rows_in_test: bool = False
-    """Drop train rows whose text stands in the test; published numbers keep them."""
-
-
-class TrainSettings(Settings):
-    """How the model is fitted."""
-
-    epochs: Positive = 3
-    """Passes over train."""
-    max_steps: Positive | None = None
-    """Stop after this many optimizer steps; overrides epochs."""
-    batch_size: Positive = 32
-    """Examples per optimizer step, over all processes."""
-    micro_batch_size: Positive | None = None
-    """Examples per forward pass and process; accumulation makes up the rest of the batch."""
-    learning_rate: LearningRate = 2e-5
-    """Peak learning rate of AdamW (with bias correction)."""
-    schedule: Literal["linear", "cosine", "constant"] = "linear"
-    """How the learning rate falls after warm-up."""
-    warmup_ratio: Share = 0.1
-    """Share of all steps in which the learning rate rises."""
-    weight_decay: Annotated[float, Field(ge=0.0, le=1.0, strict=True)] = 0.01
-    """Decoupled weight decay (none on biases and layer norms)."""
-    max_grad_norm: Annotated[float, Field(ge=0.0, allow_inf_nan=False, strict=True)] = 1.0
-    """Clip the gradient's norm here; 0: no clipping."""
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
-    """Number format of the forward and backward pass; auto takes bf16 only where the processor computes in it."""
-    batching: Literal["grouped", "padded"] = "grouped"
-    """grouped: rows of like length share a batch; padded: random batches. Both pad to the longest row of the batch."""
-    evaluate_every: Every = "epoch"
-    """Score dev after this many steps, or each epoch."""
-    keep_best: bool = False
-    """Keep the weights that scored best on dev instead of the last ones; checkpoints are then written when dev is scored."""
-    patience: Positive | None = None
-    """Stop after this many dev scores without a gain; implies keep_best."""
-    class_weights: (
-        Literal["balanced"] | list[Annotated[float, Field(gt=0.0, allow_inf_nan=False, strict=True)]] | None
-    ) = None
-    """Weight of each class in the loss, in the order of label ids; balanced: inverse to its frequency."""
-    label_smoothing: Share = 0.0
-    """Share of the target spread evenly over the classes."""
-    save_every: Every | Literal["never"] = "epoch"
-    """Write a checkpoint for --resume after this many steps, or each epoch, or never."""
-    keep_checkpoints: Positive = 1
-    """How many checkpoints stay on disk beside the best."""
-    gradient_checkpointing: bool = False
-    """Recompute activations in the backward pass: half the memory, about 1.5 times the time."""
-    threads: Positive | None = None
-    """CPU threads of a process; absent: the processor's cores shared by the processes."""
-    torch_compile: bool = False
-    """Compile the model with torch.compile."""
-    deterministic: bool = False
-    """Use deterministic kernels only (slower on GPUs)."""
-    extra: dict[str, Any] = {}
-    """Any other field of transformers.TrainingArguments by its own name, such as report_to."""
-
-    @property
-    def selects_on_dev(self) -> bool:
-        """Say whether something in training is chosen by a dev score."""
-        return self.keep_best or self.patience is not None
-
-
-class Costs(Settings):
-    """What the two kinds of mistakes of a task of two labels cost; only their ratio matters."""
-
-    false_positive: Annotated[float, Field(gt=0.0, allow_inf_nan=False, strict=True)]
-    """Cost of predicting the second label where the first is right."""
-    false_negative: Annotated[float, Field(gt=0.0, allow_inf_nan=False, strict=True)]
-    """Cost of predicting the first label where the second is right."""
-
-
-class EvaluateSettings(Settings):
-    """How the fitted model is measured."""
-
-    batch_size: Positive = 64
-    """Rows of one forward pass."""
-    bootstrap: Annotated[int, Field(ge=100, le=100_000, strict=True)] = 2000
-    """Resamples behind each 95 % interval."""
-    slices: list[str] = []
-    """Columns of the data by whose values scores are also given."""
-    temperature: bool = False
-    """Fit a temperature on dev that makes probabilities honest, and divide the logits by it; labels stay as they are."""
-    threshold: str | Costs | None = None
-    """Of two labels, predict the second from the probability on that is best on dev: for a metric, or for stated costs."""
-
-    @property
-    def decides_on_dev(self) -> bool:
-        """Say whether something between outputs and labels is fitted on dev."""
-        return self.temperature or self.threshold is not None
 
 
 class Band(Settings):
@@ -243,7 +55,7 @@ class Recipe(Settings):
     task: str
     """Name of the task: cola, text-classification, ... (`finetune recipes` lists those in use)."""
     model: ModelSettings
-    """The checkpoint to start from."""
+    """The checkpoint, or the untrained architecture, to start from."""
     data: DataSettings = DataSettings()
     """Where the rows are and how they are cut."""
     train: TrainSettings | None = TrainSettings()

@@ -13,8 +13,9 @@ from typing import Any
 from pydantic import ValidationError
 
 from finetune.errors import MissingInputError, RecipeError, SettingError, suggest
-from finetune.recipe import FOLDER_STARTS, Recipe
+from finetune.recipe import Recipe
 from finetune.recipe_problems import list_name_problems, list_semantic_problems, list_validation_problems
+from finetune.recipe_sections import FOLDER_STARTS
 from finetune.yaml_nodes import KeyPath, parse_yaml, read_yaml_text
 
 COMMAND_LINE = "command line"

@@ -14,7 +14,8 @@ from pydantic import BaseModel, ValidationError
 
 from finetune.errors import RecipeError, suggest
 from finetune.metrics import METRICS, get_metric
-from finetune.recipe import Band, Recipe, SplitPaths
+from finetune.recipe import Band, Recipe
+from finetune.recipe_sections import SplitPaths
 from finetune.task import get_task
 from finetune.yaml_nodes import KeyPath
 

@@ -161,7 +161,7 @@ def randomisation_differences(
     weighted = [name for name in names if name not in counted]
     if weighted:
         # Both answers to a row stand one after the other, and a coin says which of them counts on which side.
-        stacked = [WeightedRows(_stack(one, other)) for one, other in zip(first, second, strict=True)]
+        stacked = [WeightedRows(one.stack(other)) for one, other in zip(first, second, strict=True)]
         generator = np.random.default_rng([seed, 3])
         for part, block in _blocks(resamples, 4 * len(first[0]), working_bytes):
             coins = resampling.spread(generator.integers(0, 2, (block, resampling.units), dtype=np.int32))
@@ -213,14 +213,6 @@ def _groups_inside(is_inside: NDArray[np.bool_], resampling: Resampling) -> NDAr
     inside = np.bincount(resampling.group_of_row, weights=is_inside)
     sizes = np.bincount(resampling.group_of_row)
     return inside > 0 if np.all((inside == 0) | (inside == sizes)) else None
-
-
-def _stack(one: Answers, other: Answers) -> Answers:
-    return Answers(
-        np.concatenate([one.expected, other.expected]),
-        np.concatenate([one.predicted, other.predicted]),
-        np.concatenate([one.probabilities, other.probabilities]),
-    )
 
 
 def _blocks(resamples: int, width: int, working_bytes: int) -> Iterator[tuple[slice, int]]:

@@ -21,7 +21,8 @@ from finetune.errors import (
 )
 from finetune.hub import fetch_hub_files
 from finetune.readers import SUFFIXES
-from finetune.recipe import Recipe, SplitPaths
+from finetune.recipe import Recipe
+from finetune.recipe_sections import SplitPaths
 from finetune.task import Layout, Part, Source, Task
 
 PARTS: tuple[Part, ...] = ("train", "dev", "test")

@@ -14,6 +14,17 @@ from typing import Literal
 from finetune.errors import RecipeError, suggest
 
 Part = Literal["train", "dev", "test"]
+ObjectiveName = Literal[
+    "classification",
+    "next_sentence",
+    "regression",
+    "multilabel",
+    "masked_lm",
+    "causal_lm",
+    "pretraining",
+    "minimal_pairs",
+]
+Documents = Literal["line", "paragraph", "heading", "file"]
 
 
 @dataclass(frozen=True)
@@ -21,16 +32,21 @@ class Layout:
     """How the columns of a file are found: names, or 1-based numbers as text where it has no header.
 
     Attributes:
+        label: None where the objective learns from text alone.
+        labels: columns of 0 and 1, one a label, of a multi-label task.
+        documents: what a document of a .txt file is: a line, lines up to a blank one, up to the next ` = Title = `, the file.
         slices: {name in reports: column} of columns by whose values scores are given; left out where a file lacks one.
     """
 
     text: str
-    label: str
+    label: str | None = None
+    labels: tuple[str, ...] = ()
     text_pair: str | None = None
     id: str | None = None
     group: str | None = None
     header: bool = True
     delimiter: str | None = None
+    documents: Documents = "line"
     slices: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -94,13 +110,31 @@ class GlueSubmission:
 
 
 @dataclass(frozen=True)
+class Prompt:
+    """How a language model is asked about a row without being fine-tuned.
+
+    Attributes:
+        template: text with `{text}`, maybe `{text_pair}`, and `{answer}` where the label's word stands.
+        answers: {label name: the word that stands for it}.
+        separator: what stands between worked examples and the row.
+    """
+
+    template: str
+    answers: Mapping[str, str]
+    separator: str = "\n\n"
+
+
+@dataclass(frozen=True)
 class Task:
     """A declaration of what is learnt and how it is judged.
 
     Attributes:
+        objective: what is learnt from a row; each has its module in `objectives/`.
         labels: {text in the file: name}, in the order of label ids; None where the data decides.
         row_slices: named ranges of test rows, valid for a test of `test_rows` rows only.
-        demo: sentences to try a fitted model on.
+        demo: sentences, or pairs of sentences, to try a fitted model on.
+        replace: {text: text} put in its place before anything else sees a row, such as line breaks in HTML.
+        prompt: how a language model is asked that wasn't fine-tuned.
         annotations: what others noted of the test rows, valid for a test of `test_rows` rows only.
         glue: how answers are handed in, for a task of the GLUE leaderboard.
     """
@@ -109,11 +143,14 @@ class Task:
     title: str
     metrics: tuple[str, ...]
     primary_metric: str
+    objective: ObjectiveName = "classification"
     source: Source | None = None
     labels: Mapping[str, str] | None = None
     row_slices: Mapping[str, range] = field(default_factory=dict)
     test_rows: int | None = None
-    demo: tuple[str, ...] = ()
+    demo: tuple[str | tuple[str, str], ...] = ()
+    replace: Mapping[str, str] = field(default_factory=dict)
+    prompt: Prompt | None = None
     glue: GlueSubmission | None = None
     annotations: Annotations | None = None
 

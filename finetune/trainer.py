@@ -4,9 +4,9 @@ Owns how a recipe becomes TrainingArguments and what the Trainer does differentl
 schedule, checkpoints, trackers, resume) is the Trainer's own. Overridden, their signatures pinned by a test:
 
     get_train_dataloader   our batches, cut without repeating or dropping a row
-    get_batch_samples      the summed weight of a whole batch, over accumulation steps and processes
-    compute_loss           rows' losses weighted and divided by that sum (see `loss`)
-    evaluate               dev rows through `predict`, scored by `metrics`
+    get_batch_samples      the summed weights of a whole batch, over accumulation steps and processes
+    compute_loss           the objective's losses divided by those sums (see `loss`)
+    evaluate               what the objective answers to dev rows, scored by `metrics`
     _save                  without training_args.bin, a pickle
 """
 
@@ -23,17 +23,17 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from transformers import EarlyStoppingCallback, PreTrainedModel, PrinterCallback, Trainer, TrainingArguments
 
-from finetune.answers import build_answers
-from finetune.batching import BatchPlan, Collator, SlotDataset, TrainBatches
+from finetune.batching import BatchPlan, SlotDataset, TrainBatches
 from finetune.callbacks import EventLog, LogBeforeKeeping, ProgressBar, StopAtNonFinite
 from finetune.errors import RecipeError, UnavailableError, first_line
-from finetune.features import Features
-from finetune.loss import batch_loss, row_losses
+from finetune.features import FeatureRows
+from finetune.loss import divide_losses
 from finetune.machine import Precision
 from finetune.metrics import get_metric, score
 from finetune.model import LoadedModel
-from finetune.predict import predict_logits, probabilities_of
-from finetune.recipe import Recipe, TrainSettings
+from finetune.objective import TrainedObjective
+from finetune.recipe import Recipe
+from finetune.recipe_sections import TrainSettings
 from finetune.run_dir import RunDir
 
 
@@ -68,11 +68,11 @@ class FinetuneTrainer(Trainer):
         self,
         loaded: LoadedModel,
         arguments: TrainingArguments,
-        train: Features,
-        dev: Features | None,
+        train: FeatureRows,
+        dev: FeatureRows | None,
         plan: BatchPlan,
         settings: TrainSettings,
-        collator: Collator,
+        objective: TrainedObjective,
         metric: str,
         evaluation_batch_size: int,
     ) -> None:
@@ -81,12 +81,12 @@ class FinetuneTrainer(Trainer):
             model=loaded.model,
             args=arguments,
             train_dataset=SlotDataset(train),
-            data_collator=collator,
+            data_collator=objective.collate,
             eval_dataset=SlotDataset(dev) if dev is not None else None,
             processing_class=loaded.tokenizer,
         )
         self.remove_callback(PrinterCallback)
-        self.train_features, self.dev_features = train, dev
+        self.train_features, self.dev_features, self.trained_objective = train, dev, objective
         self.plan, self.settings, self.metric, self.evaluation_batch_size = (
             plan,
             settings,
@@ -114,10 +114,11 @@ class FinetuneTrainer(Trainer):
         """Return the micro-batches of one optimizer step and the weight of all rows in it."""
         samples = list(islice(epoch_iterator, num_batches))
         for sample in samples:
-            self.examples_seen += int((sample["weights"] > 0).sum())
-            self.tokens_seen += int((sample["attention_mask"].sum(dim=1) * (sample["weights"] > 0)).sum())
-            self.padded_tokens_seen += sample["attention_mask"].numel()
-        total = torch.stack([sample["weights"].sum() for sample in samples]).sum().to(device) if samples else None
+            self.examples_seen += int(sample.pop("example_count"))
+            self.tokens_seen += int(sample.pop("token_count"))
+            self.padded_tokens_seen += sample["input_ids"].numel()
+        weights = [self.trained_objective.sum_weights(sample) for sample in samples]
+        total = torch.stack(weights).sum(dim=0).to(device) if samples else None
         if total is not None and self.args.world_size > 1:
             total = self.accelerator.reduce(total, reduction="sum")
         return samples, total
@@ -130,11 +131,10 @@ class FinetuneTrainer(Trainer):
         num_items_in_batch: Tensor | int | None = None,
     ) -> Any:
         """Return this share's part of the batch's loss, times the processes whose mean DDP takes."""
-        labels, weights = inputs.pop("labels"), inputs.pop("weights")
-        outputs = model(**inputs)
-        losses = row_losses(outputs.logits, labels, self.settings.label_smoothing)
-        total = weights.sum() if num_items_in_batch is None else num_items_in_batch
-        loss = batch_loss(losses, weights, total) * self.args.world_size
+        own = self.trained_objective.sum_weights(inputs)
+        sums, outputs = self.trained_objective.sum_losses(model, inputs)
+        total = num_items_in_batch if isinstance(num_items_in_batch, Tensor) else own
+        loss = divide_losses(sums, total) * self.args.world_size
         return (loss, outputs) if return_outputs else loss
 
     def evaluate(
@@ -145,14 +145,14 @@ class FinetuneTrainer(Trainer):
     ) -> dict[str, float]:
         """Score the dev rows and tell the callbacks."""
         assert self.dev_features is not None
-        logits = predict_logits(
+        answers = self.trained_objective.answer(
             cast(PreTrainedModel, self.model),
             self.dev_features,
             self.evaluation_batch_size,
             process=self.args.process_index,
             processes=self.args.world_size,
         )
-        value = score(self.metric, build_answers(self.dev_features.labels, probabilities_of(logits))).value
+        value = score(self.metric, answers).value
         # An undefined dev score (one label only) can never be the best.
         worst = -math.inf if get_metric(self.metric).higher_is_better else math.inf
         metrics = {f"{metric_key_prefix}_{self.metric}": worst if value is None else value}
@@ -237,8 +237,8 @@ def _every(kind: str, every: int | str | None) -> dict[str, Any]:
 
 def train_model(
     loaded: LoadedModel,
-    train: Features,
-    dev: Features | None,
+    train: FeatureRows,
+    dev: FeatureRows | None,
     recipe: Recipe,
     run_dir: RunDir,
     *,
@@ -246,7 +246,7 @@ def train_model(
     seed: int,
     precision: Precision,
     metric: str,
-    class_weights: tuple[float, ...] | None,
+    objective: TrainedObjective,
     title: str,
     resume_from: Path | None = None,
 ) -> TrainOutcome:
@@ -260,10 +260,9 @@ def train_model(
     arguments = build_arguments(
         recipe, settings, run_dir.checkpoints, plan, seed, precision, metric, has_dev=dev is not None
     )
-    collator = Collator(loaded.tokenizer.pad_token_id, class_weights)
     try:
         trainer = FinetuneTrainer(
-            loaded, arguments, train, dev, plan, settings, collator, metric, recipe.evaluate.batch_size
+            loaded, arguments, train, dev, plan, settings, objective, metric, recipe.evaluate.batch_size
         )
     except (RuntimeError, ImportError, ValueError) as error:
         # A tracker that isn't installed or doesn't exist; other faults keep their traceback.

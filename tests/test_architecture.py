@@ -11,7 +11,7 @@ MODULES = {path.stem: path for path in (ROOT / "finetune").glob("*.py")}
 # From the bottom up: a module may import from lower layers, and from its own.
 LAYERS = (
     ("errors", "__init__", "findings", "anchors", "markup", "svg"),
-    ("readers", "answers", "yaml_nodes", "task", "recipe", "records", "hub", "mistakes"),
+    ("readers", "answers", "yaml_nodes", "task", "recipe_sections", "recipe", "records", "hub", "mistakes"),
     ("calibration", "comparison_records", "machine", "sample", "sample_phenomena"),
     (
         "metrics",
@@ -27,7 +27,7 @@ LAYERS = (
     ("weighted_metrics", "evaluate_metrics", "recipe_problems", "curves", "run_folder", "splits", "doctor"),
     ("resampling", "decisions", "data", "recipe_file"),
     ("statistics", "features", "baselines", "resolved", "recipe_list", "init_recipe"),
-    ("paired_tests", "batching", "model", "loss", "predict", "callbacks"),
+    ("paired_tests", "batching", "model", "loss", "predict", "callbacks", "objective"),
     ("slices", "rivals", "trainer", "glue_files"),
     ("scores", "prepare", "provenance"),
     ("report", "wording"),

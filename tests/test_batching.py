@@ -212,8 +212,12 @@ def row(tokens: int, label: int = 0, *, has_types: bool = False) -> EncodedRow:
     return EncodedRow(ids, np.ones(tokens, dtype=np.int32) if has_types else None, label)
 
 
+def in_slots(*rows: EncodedRow) -> list[tuple[EncodedRow, Slot]]:
+    return [(row, Slot(number)) for number, row in enumerate(rows)]
+
+
 def test_rows_are_padded_on_the_right_to_the_longest_of_the_batch() -> None:
-    batch = Collator(pad_token_id=3)([row(2, has_types=True), row(4, 1, has_types=True)])
+    batch = Collator(pad_token_id=3)(in_slots(row(2, has_types=True), row(4, 1, has_types=True)))
     assert batch["input_ids"].tolist() == [[5, 6, 3, 3], [5, 6, 7, 8]]
     assert batch["attention_mask"].tolist() == [[1, 1, 0, 0], [1, 1, 1, 1]]
     assert batch["token_type_ids"].tolist() == [[1, 1, 0, 0], [1, 1, 1, 1]]
@@ -223,17 +227,18 @@ def test_rows_are_padded_on_the_right_to_the_longest_of_the_batch() -> None:
 
 
 def test_a_checkpoint_without_token_types_gets_none() -> None:
-    assert "token_type_ids" not in Collator(0)([row(2)])
+    assert "token_type_ids" not in Collator(0)(in_slots(row(2)))
 
 
 def test_every_batch_can_be_padded_to_one_length() -> None:
-    assert Collator(0, pad_to=10)([row(2), row(4)])["input_ids"].shape == (2, 10)
+    assert Collator(0, pad_to=10)(in_slots(row(2), row(4)))["input_ids"].shape == (2, 10)
 
 
-def test_fillers_count_for_nothing_and_classes_for_their_weight() -> None:
-    rows = [(row(2, 0), False), (row(2, 1), False), (row(2, 1), True)]
-    assert Collator(0)(rows)["weights"].tolist() == [1.0, 1.0, 0.0]
-    assert Collator(0, class_weights=(0.5, 2.0))(rows)["weights"].tolist() == [0.5, 2.0, 0.0]
+def test_fillers_count_for_nothing() -> None:
+    rows = [(row(2, 0), Slot(0)), (row(3, 1), Slot(1)), (row(2, 1), Slot(1, is_filler=True))]
+    batch = Collator(0)(rows)
+    assert batch["weights"].tolist() == [1.0, 1.0, 0.0]
+    assert (int(batch["example_count"]), int(batch["token_count"])) == (2, 5)
 
 
 @given(row_lengths(), plans(), SEEDS)

@@ -17,7 +17,7 @@ from finetune.decisions import choose_threshold, decide, fit_decision, fit_tempe
 from finetune.errors import DataError, RecipeError
 from finetune.findings import Decision
 from finetune.metrics import score
-from finetune.recipe import Costs, EvaluateSettings
+from finetune.recipe_sections import Costs, EvaluateSettings
 from finetune.run_dir import RunDir, read_predictions
 from finetune.scores import pick
 from tests.cli_calls import write_recipe

@@ -19,7 +19,7 @@ from huggingface_hub import constants
 from finetune.checkpoint import HUB_PATTERNS, find_checkpoint
 from finetune.errors import UnavailableError
 from finetune.hub import fetch_hub_files
-from finetune.recipe import ModelSettings
+from finetune.recipe_sections import ModelSettings
 from tests.conftest import ROOT
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"

@@ -13,7 +13,7 @@ from finetune.errors import DataError
 from finetune.features import choose_max_length, encode_features
 from finetune.model import LoadedModel, count_parameters, label_names_of, load_classifier, load_config, load_tokenizer
 from finetune.predict import predict_logits
-from finetune.recipe import ModelSettings
+from finetune.recipe_sections import ModelSettings
 
 FAMILIES = ["tiny_bert", "tiny_gpt2", "tiny_roberta"]
 LABELS = ["no", "日本", "yes"]

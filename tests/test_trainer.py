@@ -15,6 +15,7 @@ from finetune.checkpoint import Checkpoint
 from finetune.errors import InvalidResultError, RecipeError
 from finetune.features import Features, encode_features
 from finetune.model import load_classifier, load_tokenizer
+from finetune.objectives.classification import Classification
 from finetune.recipe import Recipe
 from finetune.run_dir import RunDir
 from finetune.trainer import FinetuneTrainer, build_arguments, train_model
@@ -51,6 +52,11 @@ def recipe(**train: object) -> Recipe:
     return Recipe.model_validate({"task": "cola", "model": {"checkpoint": "./tiny"}, "train": settings})
 
 
+def classification(checkpoint: Checkpoint, weights: tuple[float, ...] | None, settings: Recipe) -> Classification:
+    assert settings.train is not None
+    return Classification(load_tokenizer(checkpoint), 64, weights, settings.train.label_smoothing)
+
+
 def train_once(
     checkpoint: Checkpoint, folder: Path, rows: int = 50, weights: tuple[float, ...] | None = None, **train: object
 ) -> list[dict]:
@@ -68,7 +74,7 @@ def train_once(
         seed=3,
         precision="fp32",
         metric="matthews_correlation",
-        class_weights=weights,
+        objective=classification(checkpoint, weights, settings),
         title="",
     )
     return [json.loads(line) for line in RunDir(folder).events.read_text().splitlines()]
@@ -148,7 +154,7 @@ def _diverge(checkpoint: Checkpoint, folder: Path) -> None:
         seed=1,
         precision="fp32",
         metric="matthews_correlation",
-        class_weights=None,
+        objective=classification(checkpoint, None, settings),
         title="",
     )
 
@@ -177,7 +183,7 @@ def test_best_weights_on_dev_are_the_ones_kept(no_dropout: Checkpoint, tmp_path:
         seed=1,
         precision="fp32",
         metric="matthews_correlation",
-        class_weights=None,
+        objective=classification(no_dropout, None, settings),
         title="",
     )
     scores = [
@@ -204,7 +210,7 @@ def test_patience_ends_training_early(no_dropout: Checkpoint, tmp_path: Path) ->
         seed=1,
         precision="fp32",
         metric="matthews_correlation",
-        class_weights=None,
+        objective=classification(no_dropout, None, settings),
         title="",
     )
     last = json.loads(RunDir(tmp_path).events.read_text().splitlines()[-1])
