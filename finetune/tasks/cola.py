@@ -1,6 +1,6 @@
 """CoLA, the Corpus of Linguistic Acceptability v1.1 (Warstadt et al. 2019), scored on the GLUE validation rows."""
 
-from finetune.task import Annotations, GlueSubmission, Layout, Source, Task
+from finetune.task import Annotations, GlueSubmission, Layout, Prompt, Source, Task
 
 TASK = Task(
     name="cola",
@@ -37,6 +37,10 @@ TASK = Task(
         hub_layout=Layout(text="sentence", label="label"),
     ),
     demo=("They went to the market.", "They no go market.", "The book what I read was long."),
+    prompt=Prompt(
+        template="Sentence: {text}\nIs this sentence grammatical?{answer}",
+        answers={"unacceptable": " no", "acceptable": " yes"},
+    ),
     glue=GlueSubmission(file="CoLA.tsv", words={"unacceptable": "0", "acceptable": "1"}, columns=("sentence",)),
     # Warstadt and Bowman 2019, in the order of these rows; a few texts and labels are not those of v1.1.
     annotations=Annotations(
