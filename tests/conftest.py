@@ -27,6 +27,12 @@ def tiny_bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def tiny_distilbert(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of a 2-layer DistilBERT with a WordPiece tokenizer."""
+    return build_tiny_checkpoint("distilbert", tmp_path_factory.mktemp("tiny-distilbert"))
+
+
+@pytest.fixture(scope="session")
 def tiny_gpt2(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the folder of a 2-layer GPT-2 without a pad token."""
     return build_tiny_checkpoint("gpt2", tmp_path_factory.mktemp("tiny-gpt2"))

@@ -52,7 +52,7 @@ def write_cola_like(root: Path, train: int = 640, dev: int = 40) -> Path:
 def build_tiny_checkpoint(family: str, folder: Path, dropout: float = 0.1, layers: int = 2) -> Path:
     """Write a randomly initialised checkpoint of an architecture family with a tokenizer trained on the toy sentences."""
     import torch
-    from transformers import AutoModel, BertConfig, GPT2Config, RobertaConfig
+    from transformers import AutoModel, BertConfig, DistilBertConfig, GPT2Config, RobertaConfig
 
     tokenizer = _train_tokenizer(family)
     torch.manual_seed(0)
@@ -66,6 +66,19 @@ def build_tiny_checkpoint(family: str, folder: Path, dropout: float = 0.1, layer
     dropouts = {"hidden_dropout_prob": dropout, "attention_probs_dropout_prob": dropout}
     if family == "bert":
         config: Any = BertConfig(**sizes, **dropouts, max_position_embeddings=64, pad_token_id=tokenizer.pad_token_id)
+    elif family == "distilbert":
+        config = DistilBertConfig(
+            vocab_size=len(tokenizer),
+            dim=32,
+            n_layers=layers,
+            n_heads=2,
+            hidden_dim=64,
+            dropout=dropout,
+            attention_dropout=dropout,
+            seq_classif_dropout=dropout,
+            max_position_embeddings=64,
+            pad_token_id=tokenizer.pad_token_id,
+        )
     elif family == "roberta":
         config = RobertaConfig(
             **sizes,
@@ -98,7 +111,9 @@ def _train_tokenizer(family: str) -> Any:
     from transformers import BertTokenizer, GPT2Tokenizer, RobertaTokenizer
 
     texts = [text for text, _ in build_sentences(400)]
-    kind = {"bert": BertTokenizer, "gpt2": GPT2Tokenizer, "roberta": RobertaTokenizer}[family]
+    kind = {"bert": BertTokenizer, "distilbert": BertTokenizer, "gpt2": GPT2Tokenizer, "roberta": RobertaTokenizer}[
+        family
+    ]
     tokenizer = kind().train_new_from_iterator(texts, vocab_size=300)
     tokenizer.model_max_length = 64
     return tokenizer
