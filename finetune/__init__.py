@@ -7,17 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from finetune.errors import FinetuneError
-    from finetune.predict import load_run
+    from finetune.fitted_run import FittedRun, load_run
     from finetune.recipe_file import load_recipe
     from finetune.run import run_recipe
 
 __version__ = "0.1.0"
-__all__ = ["FinetuneError", "__version__", "load_recipe", "load_run", "run_recipe"]
+__all__ = ["FinetuneError", "FittedRun", "__version__", "load_recipe", "load_run", "run_recipe"]
 
 _HOMES = {
     "FinetuneError": "finetune.errors",
+    "FittedRun": "finetune.fitted_run",
     "load_recipe": "finetune.recipe_file",
-    "load_run": "finetune.predict",
+    "load_run": "finetune.fitted_run",
     "run_recipe": "finetune.run",
 }
 

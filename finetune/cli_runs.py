@@ -80,7 +80,7 @@ def predict(
 
     A pair of texts is written with a tab between them.
     """
-    from finetune.predict import load_run
+    from finetune.fitted_run import load_run
 
     if texts and file:
         raise UsageError("texts are given both behind the run and in --file; one of them is expected")

@@ -18,7 +18,8 @@ from finetune.data import TaskData, groups_of, load_data
 from finetune.decisions import decide, read_decision, temper
 from finetune.errors import DataError, MissingInputError, UsageError, as_finetune_error, first_line
 from finetune.features import choose_max_length, encode_features
-from finetune.predict import FittedRun, build_predictions, build_rows, load_run, predict_logits, probabilities_of
+from finetune.fitted_run import FittedRun, load_run
+from finetune.predict import build_predictions, build_rows, predict_logits, probabilities_of
 from finetune.prepare import add_token_counts, find_test_slices
 from finetune.provenance import build_provenance, start_clock
 from finetune.readers import open_table

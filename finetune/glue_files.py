@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from finetune.errors import DataError, OutputError, UsageError, suggest
-from finetune.predict import load_run
+from finetune.fitted_run import load_run
 from finetune.readers import open_table, place
 from finetune.run_dir import write_text
 from finetune.task import GlueSubmission, get_task, list_tasks
