@@ -3,8 +3,10 @@
 Owns tokenisation, truncation counts and the compact store that batches are cut from. Pads nothing: that is for `batching`.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from itertools import chain
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,11 +28,13 @@ class EncodedRow:
     Attributes:
         input_ids, token_type_ids: (tokens,).
         label: class id; a number for regression; (labels,) of 0 and 1 for several labels at once; 0 where there is none.
+        word_starts: (tokens,) whether a word begins with each token; None where nobody asks.
     """
 
     input_ids: NDArray[np.int32]
     token_type_ids: NDArray[np.int32] | None
     label: "int | float | NDArray[np.float32]"
+    word_starts: NDArray[np.bool_] | None = None
 
 
 class FeatureRows(Protocol):
@@ -111,34 +115,60 @@ def encode_features(examples: "Dataset", tokenizer: "PreTrainedTokenizerBase", m
         raise SettingError(
             "data.max_length", f"found {max_length}, of which {special} special tokens leave no room for text"
         )
+    encoded = [
+        _encode(texts[begin : begin + ROWS_A_CALL], tokenizer, max_length)
+        for begin in range(0, len(texts), ROWS_A_CALL)
+    ]
+    lengths = np.concatenate([call.lengths for call in encoded])
     uses_types = "token_type_ids" in tokenizer.model_input_names
-    ids: list[NDArray[np.int32]] = []
-    types: list[NDArray[np.int32]] = []
-    lengths: list[int] = []
-    truncated = 0
-    for begin in range(0, len(texts), ROWS_A_CALL):
-        columns = [list(column) for column in zip(*texts[begin : begin + ROWS_A_CALL], strict=True)]
-        encoded = tokenizer(
-            *columns,
-            truncation=True,
-            max_length=max_length,
-            return_token_type_ids=uses_types,
-            return_attention_mask=False,
-            return_overflowing_tokens=False,
-        )
-        truncated += _count_truncated(encoded, columns, tokenizer, max_length)
-        # A tokenizer without special tokens makes none of an empty text; a model has to be shown something.
-        rows = [row or [tokenizer.pad_token_id] for row in encoded["input_ids"]]
-        ids += [np.asarray(row, dtype=np.int32) for row in rows]
-        lengths += [len(row) for row in rows]
-        if uses_types:
-            types += [np.asarray(row or [0], dtype=np.int32) for row in encoded["token_type_ids"]]
     return Features(
-        input_ids=np.concatenate(ids),
-        token_type_ids=np.concatenate(types) if uses_types else None,
-        starts=np.concatenate(([0], np.cumsum(lengths, dtype=np.int64))),
+        input_ids=np.concatenate([call.input_ids for call in encoded]),
+        token_type_ids=np.concatenate([call.token_type_ids for call in encoded]) if uses_types else None,
+        starts=np.concatenate(([0], np.cumsum(lengths))),
         labels=labels_of(examples),
-        truncated=truncated,
+        truncated=sum(call.truncated for call in encoded),
+    )
+
+
+class _Encoded(NamedTuple):
+    """Some rows, end to end: both ids (all tokens,), lengths (rows,)."""
+
+    input_ids: NDArray[np.int32]
+    token_type_ids: NDArray[np.int32]
+    lengths: NDArray[np.int64]
+    truncated: int
+
+
+def _encode(rows: Sequence[tuple[str, ...]], tokenizer: "PreTrainedTokenizerBase", limit: int) -> _Encoded:
+    if not tokenizer.is_fast:
+        return _encode_in_python(rows, tokenizer, limit)
+    # The same Rust code that the tokenizer calls, without the offsets into the text that nobody asks for here.
+    backend: Any = tokenizer.backend_tokenizer
+    backend.no_padding()
+    backend.enable_truncation(limit, direction=tokenizer.truncation_side)
+    found = backend.encode_batch_fast([row if len(row) == 2 else row[0] for row in rows])
+    backend.no_truncation()
+    ids, types = [row.ids for row in found], [row.type_ids for row in found]
+    return _lay_end_to_end(ids, types, tokenizer.pad_token_id, sum(bool(row.overflowing) for row in found))
+
+
+def _encode_in_python(rows: Sequence[tuple[str, ...]], tokenizer: "PreTrainedTokenizerBase", limit: int) -> _Encoded:
+    columns = [list(column) for column in zip(*rows, strict=True)]
+    encoded = tokenizer(
+        *columns, truncation=True, max_length=limit, return_token_type_ids=True, return_attention_mask=False
+    )
+    truncated = _count_truncated(encoded, columns, tokenizer, limit)
+    return _lay_end_to_end(encoded["input_ids"], encoded["token_type_ids"], tokenizer.pad_token_id, truncated)
+
+
+def _lay_end_to_end(ids: list[list[int]], types: list[list[int]], pad_token_id: int, truncated: int) -> _Encoded:
+    # A tokenizer without special tokens makes none of an empty text; a model has to be shown something.
+    shown, their_types = [row or [pad_token_id] for row in ids], [row or [0] for row in types]
+    return _Encoded(
+        np.fromiter(chain.from_iterable(shown), dtype=np.int32),
+        np.fromiter(chain.from_iterable(their_types), dtype=np.int32),
+        np.array([len(row) for row in shown], dtype=np.int64),
+        truncated,
     )
 
 
