@@ -61,7 +61,7 @@ def predict_logits(
     return merged
 
 
-def probabilities_of(logits: NDArray[np.float32]) -> NDArray[np.float64]:
+def probabilities_of(logits: NDArray[np.floating]) -> NDArray[np.float64]:
     """Return the softmax of logits (rows, classes), in 64-bit floats.
 
     Raises:
