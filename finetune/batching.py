@@ -6,7 +6,7 @@ the rows, the seed and the epoch alone, never on how many processes or steps it 
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -129,12 +129,14 @@ def cut_batch(batch: NDArray[np.int64], plan: BatchPlan, step: int, process: int
     return [Slot(int(number)) for number in share] or [Slot(int(batch[0]), is_filler=True)]
 
 
-def order_for_evaluation(lengths: NDArray[np.int64], size: int) -> list[NDArray[np.int64]]:
-    """Return batches of row numbers, longest first, at most `size` rows and EVALUATION_TOKENS tokens each."""
+def order_for_evaluation(
+    lengths: NDArray[np.int64], size: int, most_tokens: int = EVALUATION_TOKENS
+) -> list[NDArray[np.int64]]:
+    """Return batches of row numbers, longest first, at most `size` rows and `most_tokens` tokens each, or one longer row."""
     order = np.argsort(-lengths, kind="stable")
     batches, begin = [], 0
     while begin < len(order):
-        rows = int(np.clip(EVALUATION_TOKENS // max(int(lengths[order[begin]]), 1), 1, size))
+        rows = int(np.clip(most_tokens // max(int(lengths[order[begin]]), 1), 1, size))
         batches.append(order[begin : begin + rows])
         begin += rows
     return batches
@@ -160,25 +162,25 @@ class Collator:
         A row weighs 1, a filler 0.
         """
         encoded = [row for row, _ in rows]
-        width = self.pad_to or max(len(row.input_ids) for row in encoded)
-        input_ids = np.full((len(encoded), width), self.pad_token_id, dtype=np.int64)
-        attention_mask = np.zeros((len(encoded), width), dtype=np.int64)
-        for number, row in enumerate(encoded):
-            input_ids[number, : len(row.input_ids)] = row.input_ids
-            attention_mask[number, : len(row.input_ids)] = 1
         batch = {
-            "input_ids": torch.from_numpy(input_ids),
-            "attention_mask": torch.from_numpy(attention_mask),
+            "input_ids": pad_rows([row.input_ids for row in encoded], self.pad_token_id, self.pad_to),
+            "attention_mask": pad_rows([np.ones(len(row.input_ids)) for row in encoded], 0, self.pad_to),
             "labels": torch.tensor(np.array([row.label for row in encoded])),
             "weights": torch.tensor([0.0 if slot.is_filler else 1.0 for _, slot in rows]),
             **count_batch(rows),
         }
-        if encoded[0].token_type_ids is not None:
-            types = np.zeros((len(encoded), width), dtype=np.int64)
-            for number, row in enumerate(encoded):
-                types[number, : len(row.input_ids)] = row.token_type_ids
-            batch["token_type_ids"] = torch.from_numpy(types)
+        types = [row.token_type_ids for row in encoded if row.token_type_ids is not None]
+        if types:
+            batch["token_type_ids"] = pad_rows(types, 0, self.pad_to)
         return batch
+
+
+def pad_rows(rows: Sequence[NDArray[Any]], filling: int, pad_to: int | None = None) -> torch.Tensor:
+    """Return rows of whole numbers, (tokens,) each, as one (batch, tokens), filled up on the right to the longest or to `pad_to`."""
+    padded = np.full((len(rows), pad_to or max(map(len, rows))), filling, dtype=np.int64)
+    for number, row in enumerate(rows):
+        padded[number, : len(row)] = row
+    return torch.from_numpy(padded)
 
 
 def count_batch(rows: Sequence[tuple[EncodedRow, Slot]]) -> dict[str, torch.Tensor]:

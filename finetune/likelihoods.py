@@ -1,0 +1,102 @@
+"""Held-out likelihoods: how likely a language model finds the tokens of each row, summed row by row.
+
+Owns that measurement: every row once, sums in 64-bit floats, the same for any batch size and number of processes, and never more
+logits at a time than fit beside the model. Which tokens are predicted is said by the targets of a batch.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from finetune.answers import LanguageAnswers, build_language_answers
+from finetune.batching import EVALUATION_TOKENS, Slot, order_for_evaluation
+from finetune.features import EncodedRow, FeatureRows
+from finetune.masking import NOT_PREDICTED
+from finetune.supervised_head import predict_supervised
+from finetune.text_features import TextFeatures
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+Collate = Callable[[Sequence[tuple[EncodedRow, Slot]]], dict[str, torch.Tensor]]
+
+LOGITS_A_PASS: Final = 2**25
+"""Logits of one forward pass of a measurement: 128 MB in 32-bit floats, and as much again for their softmax."""
+
+
+class RowSums(NamedTuple):
+    """What a model said of each row, all (rows,): summed losses in nats, tokens predicted, how many of them rightly."""
+
+    losses: NDArray[np.float64]
+    tokens: NDArray[np.float64]
+    right: NDArray[np.float64]
+
+
+def sum_likelihoods(
+    model: "PreTrainedModel",
+    features: FeatureRows,
+    collate: Collate,
+    batch_size: int,
+    *,
+    supervised_share: float = 1.0,
+    process: int = 0,
+    processes: int = 1,
+    **options: bool,
+) -> RowSums:
+    """Return the sums of every row in row order, the same on every process.
+
+    `collate` makes of rows a batch with `targets` (batch, tokens), of which about `supervised_share` are predicted; `options` are
+    passed to the model.
+    """
+    was_training = model.training
+    model.eval()
+    batches = order_for_evaluation(features.lengths, batch_size, choose_tokens_a_pass(model, supervised_share))
+    found: list[tuple[NDArray[np.int64], NDArray[np.float64]]] = []
+    with torch.inference_mode():
+        for numbers in batches[process::processes]:
+            # A slot of seed 0 and epoch 0: what is masked of a row is the same in every measurement.
+            batch = collate([(features[int(number)], Slot(int(number))) for number in numbers])
+            found.append((numbers, _sum_rows(model, batch, options)))
+    model.train(was_training)
+    if processes > 1:
+        from accelerate.utils import gather_object
+
+        found = gather_object(found)
+    merged = np.zeros((3, len(features)))
+    for numbers, sums in found:
+        merged[:, numbers] = sums
+    return RowSums(*merged)
+
+
+def choose_tokens_a_pass(model: "PreTrainedModel", supervised_share: float) -> int:
+    """Return how many tokens may go through a model together so that their logits keep to LOGITS_A_PASS."""
+    vocabulary = model.get_output_embeddings().weight.shape[0]
+    return min(EVALUATION_TOKENS, int(LOGITS_A_PASS / vocabulary / supervised_share))
+
+
+def _sum_rows(
+    model: "PreTrainedModel", batch: dict[str, torch.Tensor], options: dict[str, bool]
+) -> NDArray[np.float64]:
+    """Return losses, tokens and right ones of each row of a batch, (3, batch)."""
+    on_device = {name: tensor.to(model.device) for name, tensor in batch.items() if not name.endswith("_count")}
+    targets = on_device.pop("targets")
+    losses, is_right, _ = predict_supervised(model, on_device, targets, **options)
+    row_of_token = (targets != NOT_PREDICTED).nonzero()[:, 0].cpu().numpy()
+    sums = np.zeros((3, len(targets)))
+    for number, column in enumerate((losses, torch.ones_like(losses), is_right)):
+        np.add.at(sums[number], row_of_token, column.double().cpu().numpy())
+    return sums
+
+
+def answer_examples(features: FeatureRows, sums: RowSums) -> LanguageAnswers:
+    """Return the likelihood of each example, summed over its pieces where it was cut.
+
+    Raises:
+        InvalidResultError: a loss is not finite.
+    """
+    if not isinstance(features, TextFeatures):
+        return build_language_answers(*sums, text_bytes=np.zeros(len(features)))
+    return build_language_answers(*map(features.sum_by_example, sums), text_bytes=features.text_bytes)
