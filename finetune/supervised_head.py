@@ -29,8 +29,7 @@ def supervised_only(model: nn.Module, positions: Tensor) -> Generator[None]:
         hidden, *others = inputs
         return (hidden[positions], *others)
 
-    bare = cast(PreTrainedModel, extract_model_from_parallel(model, keep_torch_compile=False))
-    hook = cast(nn.Module, bare.get_output_embeddings()).register_forward_pre_hook(keep_supervised)
+    hook = cast(nn.Module, _unwrap(model).get_output_embeddings()).register_forward_pre_hook(keep_supervised)
     try:
         yield
     finally:
@@ -48,6 +47,19 @@ def predict_supervised(
     with supervised_only(model, targets != NOT_PREDICTED):
         outputs = model(**batch, **options)
     return *compare_tokens(outputs.logits, targets), outputs
+
+
+def compare_through_embeddings(model: nn.Module, hidden: Tensor, targets: Tensor) -> Tensor:
+    """Return the cross-entropies (supervised,) of a model without a vocabulary head, from its hidden states (batch, tokens, width).
+
+    The embeddings of the tokens serve as the head, as they do in GPT-2 (tied weights).
+    """
+    embeddings = cast(Tensor, _unwrap(model).get_input_embeddings().weight)
+    return compare_tokens(hidden[targets != NOT_PREDICTED] @ embeddings.T, targets)[0]
+
+
+def _unwrap(model: nn.Module) -> PreTrainedModel:
+    return cast(PreTrainedModel, extract_model_from_parallel(model, keep_torch_compile=False))
 
 
 def compare_tokens(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
