@@ -23,7 +23,7 @@ def split_sentences(document: str, language: str = "en") -> list[str]:
 
     found = []
     for paragraph in LINE_END.split(document):
-        for sentence in sentencex.segment(language, paragraph):
+        for sentence in sentencex.segment(language, paragraph):  # ty: ignore[missing-attribute]
             found += _split_long(sentence, language) if len(sentence.split()) > LONGEST_WORDS else [sentence]
     return [sentence.strip() for sentence in found if sentence.strip()]
 
@@ -32,6 +32,7 @@ def _split_long(sentence: str, language: str) -> list[str]:
     """Return the parts of a long sentence that end at stops inside quotation marks and brackets too."""
     import sentencex
 
-    bounds = sentencex.get_sentence_boundaries(language, sentence.translate(WITHOUT_MARKS))
+    unmarked = sentence.translate(WITHOUT_MARKS)
+    bounds = sentencex.get_sentence_boundaries(language, unmarked)  # ty: ignore[missing-attribute]
     starts = [0, *(bound["start_index"] for bound in bounds[1:]), len(sentence)]
     return [sentence[start:end] for start, end in pairwise(starts)]
