@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from finetune import FittedRun, load_recipe, load_run, run_recipe
+from finetune import load_recipe, load_run, run_recipe
 from finetune.baselines import MAJORITY
+from finetune.fitted_run import FittedRun
 from finetune.recipe_file import list_recipes
 from finetune.records import Report
 from finetune.run_dir import RunDir, read_predictions
