@@ -1,28 +1,29 @@
-"""The rows of a run: read strictly, labels mapped, cut into train, dev and test.
+"""The rows of a run: read strictly, cut into train, dev and test.
 
-Owns the way from located files to splits. Finding the files is `sources`, reading one `readers`, judging the rows
-`data_checks`. Nothing is dropped, altered or reordered that the recipe did not ask for.
+Owns the way from located files to splits. Finding the files is `sources`, reading them `examples`, judging the rows
+`data_checks`. Nothing is dropped, altered or reordered that the recipe or the task did not ask for.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from finetune.data_checks import build_split_record, find_shared_rows
-from finetune.errors import DataError, suggest
-from finetune.labels import LabelSet, build_label_set
-from finetune.readers import Table, open_table, place
+from finetune.errors import DataError
+from finetune.examples import order_pairs, read_part, refuse_missing_slices
+from finetune.labels import Labels, build_labels
+from finetune.layouts import LEARNS_FROM_DOCUMENTS, MAKES_PAIRS
 from finetune.recipe import Recipe
 from finetune.records import DataRecord, SharedRows
 from finetune.sources import PARTS, LocatedData, locate_data
 from finetune.splits import carve, draw_rows
-from finetune.task import Layout, Part, Task
+from finetune.task import Part, Task
+from finetune.text_files import show
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
-ROWS_A_CHUNK = 50_000
 DEFAULT_DEV_FRACTION = 0.1
 
 
@@ -31,7 +32,8 @@ class Split:
     """Examples that play one part.
 
     Attributes:
-        examples: columns `row` (`<part>/<number>`), `text`, `label` (id), and where stated `text_pair`, `id`, `group`, slices.
+        examples: columns `row` (`<part>/<number>`), `text`, and where there are such `label` (class id, number, or list of 0
+            and 1), `text_pair`, `id`, `group`, slices.
         origin: the files, or the split it was carved from.
         source_rows: rows of those files, before any were drawn or carved.
     """
@@ -44,7 +46,7 @@ class Split:
 
 @dataclass(frozen=True)
 class TaskData:
-    """All splits of a run with their label names and the record of what was found."""
+    """All splits of a run with their label names, none where no label has one, and the record of what was found."""
 
     splits: Mapping[Part, Split]
     label_names: tuple[str, ...]
@@ -59,24 +61,17 @@ def load_data(recipe: Recipe, task: Task) -> TaskData:
         FinetuneError: data missing, unavailable, or wrong, with file:row:column.
     """
     located = locate_data(recipe, task)
-    wanted = [part for part in PARTS if part in located.files]
-    if recipe.train is None:
-        wanted = wanted[-1:]  # only measured: the test, or dev in its place
-    label_set = build_label_set(recipe, task)
-    splits: dict[Part, Split] = {}
-    slice_columns: tuple[str, ...] = ()
-    # Slices are those of the test; where none is supplied, its rows come from another part.
-    supplier = next(part for part in ("test", "dev", "train") if part in wanted)
-    for part in wanted:
-        splits[part], label_set, found = _load_part(part, located, recipe, label_set)
-        if part == supplier:
-            slice_columns = found
-    _refuse_missing_slices(recipe, slice_columns, located.files[supplier][0], located.layout)
-    _refuse_one_class(splits, label_set)
-    splits = _cut_test(splits, recipe)
+    splits, labels, slice_columns, notes = _read_splits(located, recipe, task)
+    _refuse_one_label(splits, task, labels)
+    splits = _cut_test(splits, recipe, task)
+    if task.objective not in MAKES_PAIRS:
+        splits = _draw(splits, recipe)
     splits, dropped = _drop_train_rows_in_test(splits, recipe)
     splits, selection = _cut_dev(splits, recipe)
-    _refuse_one_class(splits, label_set)
+    if task.objective in MAKES_PAIRS:
+        # Documents are parted first, so that no sentence stands on two sides.
+        splits = _draw({part: _pair_sentences(split, task, recipe) for part, split in splits.items()}, recipe)
+    _refuse_one_label(splits, task, labels)
     shared = [
         SharedRows(part=part, rows=find_shared_rows(splits["train"].examples, splits[part].examples))
         for part in ("dev", "test")
@@ -86,125 +81,106 @@ def load_data(recipe: Recipe, task: Task) -> TaskData:
         task=task.name,
         source=located.origin,
         licence=located.licence,
-        labels=list(label_set.names),
+        labels=list(labels.names),
         splits=[
-            build_split_record(split.part, split.examples, split.origin, label_set.names) for split in splits.values()
+            build_split_record(split.part, split.examples, split.origin, labels.names) for split in splits.values()
         ],
         shared_with_train=[entry for entry in shared if entry.rows],
         dropped_train_rows=dropped,
         selection=selection,
+        notes=notes,
     )
-    return TaskData(splits, label_set.names, slice_columns, record)
+    return TaskData(splits, labels.names, slice_columns, record)
 
 
-def _load_part(
-    part: Part, located: LocatedData, recipe: Recipe, label_set: LabelSet
-) -> tuple[Split, LabelSet, tuple[str, ...]]:
-    """Read the files of one part into a split whose rows are numbered through from 0."""
-    import pyarrow as pa
-    from datasets import Dataset
-
-    chunks: list[pa.Table] = []
+def _read_splits(
+    located: LocatedData, recipe: Recipe, task: Task
+) -> tuple[dict[Part, Split], Labels, tuple[str, ...], list[str]]:
+    """Return the parts that are supplied and of use, their labels and slices, and what is to be said of them."""
+    wanted = [part for part in PARTS if part in located.files]
+    if not recipe.needs_train:
+        wanted = wanted[-1:]  # only measured: the test, or dev in its place
+    replacements = task.replace if recipe.data.replace is None else recipe.data.replace
+    labels = build_labels(recipe, task, located.layout)
+    splits: dict[Part, Split] = {}
     slice_columns: tuple[str, ...] = ()
-    for path in located.files[part]:
-        table = open_table(path, header=located.layout.header, delimiter=located.layout.delimiter)
-        columns, slice_columns = _find_columns(table, located.layout, recipe)
-        names = tuple(columns)
-        positions = [columns[name] for name in names]
-        cells: dict[str, list[str]] = {name: [] for name in names}
-        lines: list[int] = []
-        for number, row in table.rows:
-            for name, position in zip(names, positions, strict=True):
-                cell = row[position]
-                if cell is None:
-                    raise DataError(
-                        f"{place(path, number, table.columns[position])}: the cell is null, text is expected"
-                    )
-                cells[name].append(cell)
-            lines.append(number)
-            if len(lines) == ROWS_A_CHUNK:
-                label_set = _append(chunks, cells, lines, path, located.layout, label_set)
-        label_set = _append(chunks, cells, lines, path, located.layout, label_set)
-    label_set = label_set.freeze()
-    merged = pa.concat_tables(chunks)
-    labels = label_set.ids_of(merged["label"].to_pylist())
-    merged = merged.set_column(merged.schema.get_field_index("label"), "label", pa.array(labels, pa.int64()))
-    merged = merged.append_column("row", pa.array([f"{part}/{number}" for number in range(len(merged))]))
-    origin = " + ".join(path.name for path in located.files[part])
-    return Split(part, Dataset(merged), origin, len(merged)), label_set, slice_columns
+    replaced: Counter[str] = Counter()
+    # Slices are those of the test; where none is supplied, its rows come from another part.
+    supplier = next(part for part in ("test", "dev", "train") if part in wanted)
+    for part in wanted:
+        paths = located.files[part]
+        found = read_part(part, paths, located.layout, labels, recipe.evaluate.slices, replacements)
+        examples = order_pairs(found.examples) if task.objective == "minimal_pairs" else found.examples
+        labels = found.labels
+        replaced.update(found.replaced)
+        splits[part] = Split(part, examples, " + ".join(path.name for path in paths), len(examples))
+        if part == supplier:
+            slice_columns = found.slice_columns
+    refuse_missing_slices(recipe.evaluate.slices, slice_columns, located.files[supplier][0], located.layout)
+    notes = [f"`{show(old)}` replaced by '{show(replacements[old])}' in {n:,} rows" for old, n in replaced.items()]
+    return splits, labels, slice_columns, notes
 
 
-def _append(
-    chunks: list, cells: dict[str, list[str]], lines: list[int], path: Path, layout: Layout, label_set: LabelSet
-) -> LabelSet:
-    """Move the rows read so far into Arrow memory, a byte a character instead of an object a cell."""
-    import pyarrow as pa
-
-    label_set = label_set.check(cells["label"], lines, path, layout.label)
-    chunks.append(pa.table({name: pa.array(values, pa.large_string()) for name, values in cells.items()}))
-    for values in cells.values():
-        values.clear()
-    lines.clear()
-    return label_set
-
-
-def _find_columns(table: Table, layout: Layout, recipe: Recipe) -> tuple[dict[str, int], tuple[str, ...]]:
-    """Return {our name: position} of the columns in use, and the names of those that are slices."""
-    stated = {
-        "text": layout.text,
-        "label": layout.label,
-        "text_pair": layout.text_pair,
-        "id": layout.id,
-        "group": layout.group,
-    }
-    found = {}
-    for name, column in stated.items():
-        if column is None:
-            continue
-        found[name] = _position(table, column, f"data.columns.{name}")
-    wanted = {**layout.slices, **{column: column for column in recipe.evaluate.slices}}
-    slices = {name: table.columns.index(column) for name, column in wanted.items() if column in table.columns}
-    return found | {f"slice:{name}": position for name, position in slices.items()}, tuple(slices)
-
-
-def _refuse_missing_slices(recipe: Recipe, found: Sequence[str], path: Path, layout: Layout) -> None:
-    missing = [column for column in recipe.evaluate.slices if column not in found]
-    if missing:
-        _position(open_table(path, header=layout.header, delimiter=layout.delimiter), missing[0], "evaluate.slices")
-
-
-def _position(table: Table, column: str, key: str) -> int:
-    if column not in table.columns:
-        # A quoted CSV header may hold line ends, and a message is one line.
-        there = ", ".join(" ".join(name.split()) for name in table.columns[:20])
-        aside = f"; not text are {', '.join(table.left_out)}" if table.left_out else ""
-        raise DataError(
-            f"{place(table.path)}: no column '{column}' ({key}), found are {there}{suggest(column, table.columns)}{aside}"
-        )
-    return table.columns.index(column)
-
-
-def _refuse_one_class(splits: Mapping[Part, Split], label_set: LabelSet) -> None:
-    if "train" not in splits or len(set(splits["train"].examples["label"])) > 1:
+def _refuse_one_label(splits: Mapping[Part, Split], task: Task, labels: Labels) -> None:
+    if "train" not in splits or task.objective not in ("classification", "regression"):
         return
-    only = label_set.names[splits["train"].examples["label"][0]]
-    raise DataError(
-        f"{splits['train'].origin}: every train row is labelled '{only}', and from one class nothing can be learnt"
-    )
+    found = set(splits["train"].examples["label"])
+    if len(found) == 1:
+        (label,) = found
+        name = labels.names[label] if labels.names else label
+        raise DataError(
+            f"{splits['train'].origin}: every train row is labelled '{name}', and from one "
+            f"{'class' if labels.names else 'number'} nothing can be learnt"
+        )
 
 
-def _cut_test(splits: dict[Part, Split], recipe: Recipe) -> dict[Part, Split]:
-    """Give the test its rows: a supplied test stays, else dev plays test, else it is carved; then draw as many as asked for."""
+def _cut_test(splits: dict[Part, Split], recipe: Recipe, task: Task) -> dict[Part, Split]:
+    """Give the test its rows: a supplied test stays, else dev plays test, else it is carved."""
     data = recipe.data
     splits = dict(splits)
     if "test" not in splits and "dev" in splits:
         splits["test"] = replace(splits.pop("dev"), part="test")
     if "test" not in splits:
-        splits["train"], splits["test"] = _carve_split(splits["train"], "test", data.test_fraction, data.split_seed)
-    for part, rows in (("train", data.max_train_rows), ("test", data.max_test_rows)):
-        if part in splits and rows is not None:
-            splits[part] = replace(splits[part], examples=draw_rows(splits[part].examples, rows, data.split_seed))
+        train = splits["train"]
+        if task.objective in LEARNS_FROM_DOCUMENTS and len(train.examples) == 1:
+            raise DataError(
+                f"{train.origin}: one document only, of which no test can be carved; data.documents says what a document "
+                "of a .txt file is, and data.path can name a test"
+            )
+        splits["train"], splits["test"] = _carve_split(train, "test", data.test_fraction, data.split_seed)
     return splits
+
+
+def _draw(splits: Mapping[Part, Split], recipe: Recipe) -> dict[Part, Split]:
+    """Return the splits with as many rows of train and test as the recipe asks for."""
+    data, drawn = recipe.data, dict(splits)
+    for part, rows in (("train", data.max_train_rows), ("test", data.max_test_rows)):
+        if part in drawn and rows is not None:
+            drawn[part] = replace(drawn[part], examples=draw_rows(drawn[part].examples, rows, data.split_seed))
+    return drawn
+
+
+def _pair_sentences(split: Split, task: Task, recipe: Recipe) -> Split:
+    """Return a split of documents as one of pairs of their sentences, which are sliced as their documents are."""
+    from finetune.next_sentence import build_sentence_pairs
+
+    try:
+        pairs = build_sentence_pairs(
+            split.examples,
+            task.objective,
+            recipe.data.split_seed,
+            part=split.part,
+            max_length=recipe.data.max_length,
+        )
+    except DataError as error:
+        raise DataError(f"{split.origin} ({split.part}): {error}") from None
+    documents = {row: number for number, row in enumerate(split.examples["row"])}
+    origins = [documents[row] for row in pairs["group"]]
+    for name in split.examples.column_names:
+        if name.startswith("slice:"):
+            values = list(split.examples[name])
+            pairs = pairs.add_column(name, [values[number] for number in origins])
+    return replace(split, examples=pairs)
 
 
 def _cut_dev(splits: dict[Part, Split], recipe: Recipe) -> tuple[dict[Part, Split], str]:

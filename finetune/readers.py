@@ -6,7 +6,8 @@ clean table is refused with one line that names file, row and column. The rules 
     text      UTF-8; a byte order mark is dropped; a line ends at LF or CRLF and nowhere else; NUL bytes are refused; a
               line, or a quoted cell of several lines, holds at most 16 MiB; blank lines may stand only at the end
     .tsv      a tab separates cells and there is no quoting: `"` is text
-    .csv      RFC 4180; a quoted cell may hold delimiters and line ends; a `"` inside an unquoted cell is text
+    .csv      RFC 4180; a quoted cell may hold delimiters and line ends; a `"` inside an unquoted cell is text; a first
+              column without a name is called `(row index)`
     .jsonl    one object a line, each with the keys of the first; numbers stay as written; true and false become text;
               null becomes None; a list or an object in a cell is refused
     .parquet  strings as they are, numbers with repr(), bool as true or false, null becomes None; columns of any other
@@ -18,27 +19,18 @@ Rows are read as they are used, so a file may be larger than memory; an error fu
 import csv
 import json
 import re
-import stat
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
-from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from finetune.errors import DataError, MissingInputError, PermissionDeniedError, StorageError, UnavailableError, suggest
+from finetune.errors import DataError, UnavailableError, suggest
+from finetune.text_files import LINE_LIMIT, file_errors, place, read_lines, refuse_special_file, show
 
 SUFFIXES = (".csv", ".jsonl", ".parquet", ".tsv")
-LINE_LIMIT = 16 * 1024 * 1024
-# Whole signatures: a text file may well begin with the letters "PK" or "PAR1".
-_SIGNATURES = (
-    (re.compile(rb"PK(\x03\x04|\x05\x06)"), "a ZIP archive (.zip, .xlsx, .npz, .pt)"),
-    (re.compile(rb"\x1f\x8b|BZh[1-9]1AY&SY|\xfd7zXZ\0|\x28\xb5\x2f\xfd"), "a file packed by gzip, bzip2, xz or zstd"),
-    (re.compile(rb"PAR1\x15"), "a Parquet file"),
-    (re.compile(rb"\x80[\x02-\x05]"), "a pickle"),
-    (re.compile(rb"\xff\xfe|\xfe\xff|\0\0\xfe\xff"), "UTF-16 or UTF-32 text; save it as UTF-8"),
-)
+ROW_INDEX = "(row index)"
 _CSV_FAULTS = {
     "unexpected end": "a quote opened in this row is never closed",
     "expected after": "text after a closing quote, at line {line}; is an earlier quote never closed, or not doubled?",
@@ -65,12 +57,6 @@ class Table:
     left_out: tuple[str, ...] = ()  # `name (type)` of each Parquet column without text, numbers or truth values
 
 
-def place(path: Path, row: int | None = None, column: str | None = None) -> str:
-    """Return `file:row:column` for a message, without what is None, on one line whatever the names hold."""
-    parts = (part for part in (path, row, column) if part is not None)
-    return ":".join(_shown(str(part), None if part is path else 60) for part in parts)
-
-
 def open_table(path: Path, *, header: bool = True, delimiter: str | None = None) -> Table:
     """Open the table in `path`, read in the format that its suffix names.
 
@@ -83,11 +69,7 @@ def open_table(path: Path, *, header: bool = True, delimiter: str | None = None)
         StorageError: the file system failed while reading; `rows` too.
         UnavailableError: a Parquet file without pyarrow.
     """
-    with _file_errors(path):
-        mode = path.stat().st_mode
-    # Asked before opening, since opening a FIFO waits for ever.
-    if not stat.S_ISREG(mode):
-        raise DataError(f"{place(path)}: {'a folder' if stat.S_ISDIR(mode) else 'not a regular file'}, not a data file")
+    refuse_special_file(path)
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
         raise DataError(f"{place(path)}: not a .csv, .jsonl, .parquet or .tsv file{suggest(suffix, SUFFIXES)}")
@@ -101,23 +83,6 @@ def open_table(path: Path, *, header: bool = True, delimiter: str | None = None)
     if first is None:
         raise DataError(f"{place(path)}: no rows, only column names")
     return replace(table, rows=chain([first], table.rows))
-
-
-def _shown(text: str, limit: int | None = 60) -> str:
-    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text[:limit])
-
-
-@contextmanager
-def _file_errors(path: Path) -> Generator[None]:
-    try:
-        yield
-    except (FileNotFoundError, NotADirectoryError, ValueError):  # a path with a NUL in it is a ValueError
-        names = [entry.name for entry in path.parent.glob("*") if entry.name.isprintable()]
-        raise MissingInputError(f"{place(path)}: no such file{suggest(path.name, names)}") from None
-    except PermissionError:
-        raise PermissionDeniedError(f"{place(path)}: no permission to read it") from None
-    except OSError as error:
-        raise StorageError(f"{place(path)}: reading failed: {error.strerror or error}") from error
 
 
 def _names(path: Path, row: int | None, names: Sequence[str]) -> tuple[str, ...]:
@@ -146,28 +111,8 @@ def _without_blanks(path: Path, records: Iterable[tuple[int, Any]]) -> Iterator[
         raise DataError(f"{place(path)}: no rows, the file is {'blank' if blank else 'empty'}")
 
 
-def _lines(path: Path) -> Generator[str]:
-    """Yield each line with its line end; split at LF alone, since U+2028, form feeds and lone CRs are text."""
-    with _file_errors(path), path.open("rb") as handle:
-        head = handle.read(16)
-        for signature, kind in _SIGNATURES:
-            if signature.match(head):
-                raise DataError(f"{place(path)}: not UTF-8 text: looks like {kind}")
-        handle.seek(3 if head.startswith(b"\xef\xbb\xbf") else 0)
-        for number, raw in enumerate(iter(partial(handle.readline, LINE_LIMIT + 1), b""), 1):
-            if len(raw) > LINE_LIMIT:
-                raise DataError(f"{place(path, number)}: a line of more than 16 MiB")
-            if b"\0" in raw:
-                raise DataError(f"{place(path, number)}: NUL byte; is the file UTF-16, or not text?")
-            try:
-                yield raw.decode()
-            except UnicodeDecodeError as error:
-                found = f"not UTF-8: byte 0x{raw[error.start]:02x} at offset {handle.tell() - len(raw) + error.start}"
-                raise DataError(f"{place(path, number)}: {found}; is it Latin-1 (Windows-1252)?") from None
-
-
 def _tsv_records(path: Path) -> Iterator[tuple[int, list[str]]]:
-    for number, line in enumerate(_lines(path), 1):
+    for number, line in enumerate(read_lines(path), 1):
         text = line.removesuffix("\n").removesuffix("\r")
         yield number, text.split("\t") if text else []
 
@@ -176,7 +121,7 @@ def _csv_records(path: Path, delimiter: str) -> Iterator[tuple[int, list[str]]]:
     # The limit holds for the whole process, so it is only ever raised: other code may rely on a higher one.
     csv.field_size_limit(max(csv.field_size_limit(), LINE_LIMIT))
     number = 1
-    with closing(_lines(path)) as lines:
+    with closing(read_lines(path)) as lines:
         reader = csv.reader(lines, delimiter=delimiter, strict=True)
         try:
             for cells in reader:
@@ -198,6 +143,9 @@ def _delimited(path: Path, header: bool, delimiter: str | None) -> Table:
     if is_csv and delimiter is None and len(cells) == 1 and (other := re.search("[\t;]", cells[0])):
         guess = "tab separated" if other[0] == "\t" else "separated by ';'"
         raise DataError(f"{place(path, number)}: one column found; is it {guess}? If not, set the delimiter to ','")
+    if is_csv and len(cells) > 1 and not cells[0]:
+        # pandas writes the row index so, and nothing else does.
+        cells = [ROW_INDEX, *cells[1:]]
     return Table(path, _names(path, number, cells), _rows(path, records, len(cells), cause))
 
 
@@ -211,7 +159,7 @@ def _rows(path: Path, records: Iterable[tuple[int, list[str]]], width: int, caus
 
 def _jsonl(path: Path) -> Table:
     decoder = json.JSONDecoder(parse_float=str, parse_int=str, object_pairs_hook=_object)
-    lines = ((number, line.strip(" \t\r\n")) for number, line in enumerate(_lines(path), 1))
+    lines = ((number, line.strip(" \t\r\n")) for number, line in enumerate(read_lines(path), 1))
     records = ((number, _record(path, number, line, decoder)) for number, line in _without_blanks(path, lines))
     number, record = next(records)
     columns = _names(path, number, tuple(record))
@@ -235,7 +183,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     record = dict(pairs)
     if len(record) < len(pairs):
         names = [name for name, _ in pairs]
-        raise ValueError(f"the key '{_shown(max(names, key=names.count))}' stands twice")
+        raise ValueError(f"the key '{show(max(names, key=names.count))}' stands twice")
     return record
 
 
@@ -243,7 +191,7 @@ def _json_rows(path: Path, records: Iterable[tuple[int, Any]], columns: tuple[st
     names = set(columns)
     for number, record in records:
         if record.keys() != names:
-            other = ", ".join(f"'{_shown(name)}'" for name in sorted(names ^ record.keys())[:4])
+            other = ", ".join(f"'{show(name)}'" for name in sorted(names ^ record.keys())[:4])
             raise DataError(f"{place(path, number)}: not the keys of the first object, missing or new: {other}")
         for column, value in record.items():
             # Numbers are read as text, so a float can only be NaN or Infinity, which JSON does not have.
@@ -268,14 +216,14 @@ def _parquet_file(path: Path) -> Generator[Any]:
         import pyarrow.parquet
     except ImportError as error:
         raise UnavailableError(f"{place(path)}: reading Parquet needs the package pyarrow: {error}") from error
-    with _file_errors(path), path.open("rb") as handle:
+    with file_errors(path), path.open("rb") as handle:
         try:
             with pyarrow.parquet.ParquetFile(handle) as file:
                 yield file
         except (pyarrow.ArrowException, OSError, ValueError) as error:
             if getattr(error, "errno", None):
                 raise
-            raise DataError(f"{place(path)}: not a whole Parquet file: {_shown(str(error), limit=200)}") from None
+            raise DataError(f"{place(path)}: not a whole Parquet file: {show(str(error), limit=200)}") from None
 
 
 def _parquet(path: Path) -> Table:
@@ -283,7 +231,7 @@ def _parquet(path: Path) -> Table:
         names, kinds = _names(path, None, file.schema_arrow.names), map(str, file.schema_arrow.types)
     types = dict(zip(names, kinds, strict=True))
     columns = tuple(name for name, kind in types.items() if _PARQUET_TYPES.fullmatch(kind))
-    left_out = tuple(_shown(f"{name} ({kind})") for name, kind in types.items() if name not in columns)
+    left_out = tuple(show(f"{name} ({kind})") for name, kind in types.items() if name not in columns)
     if not columns:
         raise DataError(f"{place(path)}: no column of text or numbers among {len(names)}: {', '.join(left_out[:4])}")
     return Table(path, columns, _parquet_rows(path, columns), left_out)

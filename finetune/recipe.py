@@ -89,6 +89,11 @@ class Recipe(Settings):
         return seeds
 
     @property
+    def needs_train(self) -> bool:
+        """Say whether train rows are of use: for training, or as worked examples in a prompt."""
+        return self.train is not None or (self.evaluate.prompt is not None and self.evaluate.prompt.shots > 0)
+
+    @property
     def needs_dev(self) -> bool:
         """Say whether a dev split has to exist for this recipe."""
         selects = self.train is not None and self.train.selects_on_dev

@@ -12,9 +12,12 @@ from finetune.findings import (
     Curves,
     Decision,
     LabelDoubts,
+    LanguageFindings,
     Mistake,
+    MultilabelFindings,
     NearDuplicates,
     Record,
+    RegressionFindings,
     RivalTest,
     SliceTest,
 )
@@ -30,21 +33,25 @@ class SplitRecord(Record):
     """Files the rows come from, or the split they were carved from."""
     rows: int
     labels: dict[str, int]
-    """Rows of each label, in the order of label ids."""
+    """Rows of each label, in the order of label ids; empty where the rows have no labels, or numbers."""
+    lowest: float | None = None
+    """Of the labels, where they are numbers."""
+    mean: float | None = None
+    highest: float | None = None
     duplicates: int
     """Rows whose text stands in an earlier row of the split."""
-    contradictions: int
-    """Texts that stand in the split with more than one label."""
+    contradictions: int | None = None
+    """Texts that stand in the split with more than one label; None where a row doesn't have one class."""
     empty: int
     """Rows without a visible character."""
     groups: int | None = None
-    """Different values of the group column, where there is one."""
+    """Different values of the group column, where there is one; of pairs of sentences the documents that they are from."""
     truncated: int | None = None
     """Rows longer than max_length tokens; None before tokenisation."""
     mean_tokens: float | None = None
     longest_tokens: int | None = None
     fingerprint: str
-    """SHA-256 over the canonical JSON of (texts, label name) of each row, in file order."""
+    """SHA-256 over the canonical JSON of (texts, label in words) of each row, in file order."""
 
 
 class SharedRows(Record):
@@ -120,7 +127,7 @@ class SeedRecord(Record):
     """Primary metric on all test rows."""
     dev_score: float | None
     collapsed_to: str | None
-    """Label that every test row got, where the model predicts one class only."""
+    """Label, number or set of labels that every test row got, where the model says the same of all of them."""
     train_seconds: float
     final_loss: float | None
 
@@ -170,6 +177,21 @@ class BandVerdict(Record):
     reason: str
 
 
+class Ancestor(Record):
+    """A run whose model another run started from."""
+
+    run: str
+    """`<recipe>/<name of its folder>`."""
+    task: str
+    checkpoint: str
+    """What it started from itself."""
+    checkpoint_sha256: str
+    """Of those weights; empty where they were drawn."""
+    metric: str
+    score: float | None
+    n: int
+
+
 class Provenance(Record):
     """Everything needed to judge, and to repeat, the run."""
 
@@ -190,6 +212,9 @@ class Provenance(Record):
     parameters: int
     checkpoint: str
     checkpoint_sha256: str
+    """Of the weights that training began with; empty where all were drawn from the seed."""
+    lineage: list[Ancestor] = []
+    """The runs that made the checkpoint, the oldest first."""
     versions: dict[str, str]
     git: str
     notes: list[str] = []
@@ -203,10 +228,14 @@ class Report(Record):
     name: str
     task: str
     title: str
+    objective: str = "classification"
+    """What was learnt or asked, by the name of its module in `objectives/`."""
+    model_class: str = "AutoModelForSequenceClassification"
+    """The class of transformers that has the head which was asked."""
     primary_metric: str
     seeds: list[SeedRecord]
     collapse: str
-    """That the model predicts one class only, to be shown before anything else; empty where it doesn't."""
+    """That the model says the same of every row, to be shown before anything else; empty where it doesn't."""
     warnings: list[str]
     data: DataRecord
     scores: list[Score]
@@ -228,6 +257,9 @@ class Report(Record):
     mistakes: list[Mistake]
     doubts: LabelDoubts | None = None
     near_duplicates: NearDuplicates | None = None
+    regression: RegressionFindings | None = None
+    multilabel: MultilabelFindings | None = None
+    language: LanguageFindings | None = None
     history: list[HistoryPoint]
     saved_seed: int
     """Which seed's weights `model/` holds."""

@@ -41,7 +41,10 @@ def build_split_table(report: Report) -> Table:
                 ["–" if split.part == "train" else shared.get(split.part, "0") for split in splits],
             ),
             ("rows that repeat an earlier text", [format_count(split.duplicates) for split in splits]),
-            ("texts with more than one label", [format_count(split.contradictions) for split in splits]),
+            (
+                "texts with more than one label",
+                ["–" if split.contradictions is None else format_count(split.contradictions) for split in splits],
+            ),
             ("empty rows", [format_count(split.empty) for split in splits]),
             ("rows cut at the token limit", [count(split.truncated) for split in splits]),
             (

@@ -1,16 +1,16 @@
 """Where the rows of a recipe are: its own path, then `$FINETUNE_DATA`, then the hub's cache, then the hub.
 
-Owns finding files and the layout of their columns. Reads no rows; downloads only what a task's source names, at its pinned
-revision, and respects HF_HUB_OFFLINE.
+Owns finding files. Which of their columns play which part is `layouts`. Reads no rows; downloads only what a task's source
+names, at its pinned revision, and respects HF_HUB_OFFLINE.
 """
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
 
+from finetune.documents import ALL_SUFFIXES, TEXT_SUFFIX
 from finetune.errors import (
     DataError,
     MissingInputError,
@@ -20,12 +20,19 @@ from finetune.errors import (
     suggest,
 )
 from finetune.hub import fetch_hub_files
+from finetune.layouts import LEARNS_FROM_DOCUMENTS, build_layout
 from finetune.readers import SUFFIXES
 from finetune.recipe import Recipe
 from finetune.recipe_sections import SplitPaths
 from finetune.task import Layout, Part, Source, Task
 
 PARTS: tuple[Part, ...] = ("train", "dev", "test")
+# What a file in a folder may be called to play a part.
+FILE_NAMES: Mapping[Part, tuple[str, ...]] = {
+    "train": ("train",),
+    "dev": ("dev", "validation", "valid", "val"),
+    "test": ("test",),
+}
 
 
 @dataclass(frozen=True)
@@ -43,12 +50,13 @@ def locate_data(recipe: Recipe, task: Task) -> LocatedData:
 
     Raises:
         MissingInputError: a path of the recipe doesn't exist.
+        DataError: a .txt file where labels are learnt.
         UnavailableError: neither `$FINETUNE_DATA` nor the hub has them.
     """
     source = task.source
     if recipe.data.path is not None:
         return LocatedData(
-            _files_of_path(recipe),
+            _files_of_path(recipe, task),
             build_layout(recipe, source.layout if source else None),
             "the recipe's data.path",
             "the user's own",
@@ -70,25 +78,8 @@ def locate_data(recipe: Recipe, task: Task) -> LocatedData:
     return _locate_on_hub(recipe, task, source)
 
 
-def build_layout(recipe: Recipe, base: Layout | None) -> Layout:
-    """Return which column plays which part: all as the recipe states them, or all as the task's own files have them.
-
-    Raises:
-        RecipeError: text or label is named by neither.
-    """
-    named = recipe.data.columns.model_dump(exclude_none=True)
-    stated: dict[str, Any] = {part: str(column) for part, column in named.items()}
-    if base is None or stated:
-        if not {"text", "label"} <= set(stated):
-            raise SettingError("data.columns", "text and label have to be named")
-        base = Layout(**stated)
-    if recipe.data.header is not None:
-        base = replace(base, header=recipe.data.header)
-    return replace(base, delimiter=recipe.data.delimiter or base.delimiter)
-
-
-def _files_of_path(recipe: Recipe) -> dict[Part, tuple[Path, ...]]:
-    stated, is_trained = recipe.data.path, recipe.train is not None
+def _files_of_path(recipe: Recipe, task: Task) -> dict[Part, tuple[Path, ...]]:
+    stated, is_trained = recipe.data.path, recipe.needs_train
     if isinstance(stated, SplitPaths):
         found = {part: _existing(getattr(stated, part)) for part in PARTS if getattr(stated, part) is not None}
         if is_trained and "train" not in found:
@@ -98,20 +89,30 @@ def _files_of_path(recipe: Recipe) -> dict[Part, tuple[Path, ...]]:
     else:
         assert stated is not None
         path = _existing(stated)
-        if not path.is_dir():
-            return {"train" if is_trained else "test": (path,)}
-        found = _files_of_folder(path, is_trained=is_trained)
+        if path.is_dir():
+            found = _files_of_folder(path, task, is_trained=is_trained)
+        else:
+            found: dict[Part, Path] = {"train" if is_trained else "test": path}
     if len({path.resolve() for path in found.values()}) < len(found):
         raise SettingError(
             "data.path", "the same file plays two parts, so the model would be tested on what it has seen"
         )
+    for path in found.values():
+        if path.suffix.lower() == TEXT_SUFFIX and task.objective not in LEARNS_FROM_DOCUMENTS:
+            raise DataError(
+                f"{path}: a {TEXT_SUFFIX} file holds texts alone, and task {task.name} needs more columns; "
+                f"it takes {', '.join(SUFFIXES)}"
+            )
     return {part: (path,) for part, path in found.items()}
 
 
-def _files_of_folder(folder: Path, *, is_trained: bool) -> dict[Part, Path]:
+def _files_of_folder(folder: Path, task: Task, *, is_trained: bool) -> dict[Part, Path]:
+    suffixes = ALL_SUFFIXES if task.objective in LEARNS_FROM_DOCUMENTS else SUFFIXES
     found: dict[Part, Path] = {}
-    for part in PARTS:
-        matches = sorted(match for match in folder.glob(f"{part}.*") if match.suffix.lower() in SUFFIXES)
+    for part, names in FILE_NAMES.items():
+        matches = sorted(
+            match for name in names for match in folder.glob(f"{name}.*") if match.suffix.lower() in suffixes
+        )
         if len(matches) > 1:
             raise DataError(f"{folder}: {part} is there twice: {', '.join(match.name for match in matches)}")
         if matches:
@@ -119,7 +120,7 @@ def _files_of_folder(folder: Path, *, is_trained: bool) -> dict[Part, Path]:
     if not found.keys() & ({"train"} if is_trained else {"dev", "test"}):
         missing = "train.*" if is_trained else "test.* or dev.*"
         there = ", ".join(sorted(entry.name for entry in folder.iterdir())[:10]) or "nothing"
-        raise MissingInputError(f"{folder}: no {missing} in this folder ({', '.join(SUFFIXES)}); it holds {there}")
+        raise MissingInputError(f"{folder}: no {missing} in this folder ({', '.join(suffixes)}); it holds {there}")
     return found
 
 

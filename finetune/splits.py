@@ -6,6 +6,7 @@ Owns stratification, grouping and the split seed. The same rows come out for eve
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from finetune.data_checks import text_keys
 from finetune.errors import DataError
@@ -13,41 +14,53 @@ from finetune.errors import DataError
 if TYPE_CHECKING:
     from datasets import Dataset
 
+FIFTHS = (0.2, 0.4, 0.6, 0.8)
+
 
 def carve(examples: "Dataset", fraction: float, seed: int) -> tuple["Dataset", "Dataset"]:
-    """Return (kept, carved): about `fraction` of each label is carved, whole groups at a time, file order kept.
+    """Return (kept, carved): about `fraction` of each stratum is carved, whole groups at a time, file order kept.
 
+    A stratum is a class, or a fifth of the numbers in their order; rows with several labels or none are all of one.
     A group is the value of `group` where the data has one, else the normalised text: equal texts never part.
 
     Raises:
         DataError: too few rows or groups to leave something on both sides.
     """
-    labels = np.asarray(examples["label"])
+    strata = _strata_of(examples)
     names = list(examples["group"]) if "group" in examples.column_names else text_keys(examples)
     numbers = {name: number for number, name in enumerate(sorted(set(names)))}
     groups = np.array([numbers[name] for name in names])
     sizes = np.bincount(groups)
-    # A group counts for the label that most of its rows carry, so that each label loses its share.
-    per_label = np.stack(
-        [np.bincount(groups, weights=labels == label, minlength=len(sizes)) for label in range(labels.max() + 1)]
+    # A group counts for the stratum that most of its rows are of, so that each stratum loses its share.
+    per_stratum = np.stack(
+        [np.bincount(groups, weights=strata == stratum, minlength=len(sizes)) for stratum in range(strata.max() + 1)]
     )
-    majority = per_label.argmax(axis=0)
+    majority = per_stratum.argmax(axis=0)
     taken = np.zeros(len(sizes), dtype=bool)
     order = np.random.default_rng(seed).permutation(len(sizes))
     wanted = 0.0
-    for label in np.unique(majority):
-        candidates = order[majority[order] == label]
+    for stratum in np.unique(majority):
+        candidates = order[majority[order] == stratum]
         filled = np.concatenate(([0], np.cumsum(sizes[candidates])))
         wanted += fraction * filled[-1]
-        # Up to the group whose end lies nearest to the wanted number of rows, but never all groups of a label.
+        # Up to the group whose end lies nearest to the wanted number of rows, but never all groups of a stratum.
         count = int(np.abs(filled[:-1] - wanted).argmin())
         taken[candidates[:count]] = True
-        # What rounding took too few of, or too many, is made up for by the next label.
+        # What rounding took too few of, or too many, is made up for by the next stratum.
         wanted -= filled[count]
     carved = taken[groups]
     if not carved.any() or carved.all():
-        raise DataError(f"{len(labels)} rows in {len(sizes)} groups are too few to carve {fraction:.0%} of them out")
+        raise DataError(f"{len(strata)} rows in {len(sizes)} groups are too few to carve {fraction:.0%} of them out")
     return examples.select(np.flatnonzero(~carved)), examples.select(np.flatnonzero(carved))
+
+
+def _strata_of(examples: "Dataset") -> NDArray[np.int64]:
+    labels = np.asarray(examples["label"] if "label" in examples.column_names else [()] * len(examples))
+    if labels.ndim == 2:
+        return np.zeros(len(examples), dtype=np.int64)
+    if labels.dtype.kind == "f":
+        return np.searchsorted(np.quantile(labels, FIFTHS), labels, side="right")
+    return labels.astype(np.int64)
 
 
 def draw_rows(examples: "Dataset", rows: int, seed: int) -> "Dataset":

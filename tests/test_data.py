@@ -219,7 +219,7 @@ def test_rows_are_read_in_chunks_that_leave_no_seam(work: Path, monkeypatch: pyt
     write_rows(work / "rows.csv", 100)
     whole = load(path="rows.csv")
     for rows in (1, 7, 50, 100):
-        monkeypatch.setattr("finetune.data.ROWS_A_CHUNK", rows)
+        monkeypatch.setattr("finetune.examples.ROWS_A_CHUNK", rows)
         assert fingerprints(load(path="rows.csv")) == fingerprints(whole)
 
 

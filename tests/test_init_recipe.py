@@ -155,7 +155,7 @@ def test_a_recipe_names_its_file_relatively_so_that_both_can_move(own_file: Path
         ([("text", "label"), *((text, "spam") for text, _ in ROWS)], DataError, "found label (1 values)"),
         ([("text", "label")], DataError, "no rows, only column names"),
         ([], DataError, "no rows, the file is empty"),
-        ([("", "text", "label"), *((str(n), *row) for n, row in enumerate(ROWS))], DataError, "column 1 has no name"),
+        ([("text", "", "label"), *((a, "x", b) for a, b in ROWS)], DataError, "column 2 has no name"),
         ([("text", "label"), ("a", "b", "c")], DataError, "2: 3 cells, 2 expected"),
         (None, MissingInputError, "no such file"),
     ],

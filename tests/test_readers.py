@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from finetune import readers
+from finetune import readers, text_files
 from finetune.errors import (
     DataError,
     FinetuneError,
@@ -336,13 +336,22 @@ def test_a_parquet_file_without_rows_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("name", "content", "expected"), [
     ("a.tsv", "t\tt\n1\t2\n", "a.tsv:1:t: two columns have this name"),
     ("a.csv", "t,t\n1,2\n", "a.csv:1:t: two columns have this name"),
-    ("a.csv", ",t\n1,2\n", "a.csv:1: column 1 has no name"),
+    ("a.csv", "t,\n1,2\n", "a.csv:1: column 2 has no name"),
+    ("a.csv", " ,t\n1,2\n", "a.csv:1: column 1 has no name"),
+    ("a.csv", '""\n1\n', "a.csv:1: column 1 has no name"),
+    ("a.csv", ",,t\n1,2,3\n", "a.csv:1: column 2 has no name"),
     ("a.tsv", "t\t \n1\t2\n", "a.tsv:1: column 2 has no name"),
     ("a.jsonl", '{"": 1}\n', "a.jsonl:1: column 1 has no name"),
     ("a.jsonl", "{}\n", "a.jsonl:1: not a JSON object with keys"),
 ])  # fmt: skip
 def test_missing_and_double_column_names_are_refused(tmp_path: Path, name: str, content: str, expected: str) -> None:
     assert fault(write(tmp_path, name, content)).startswith(expected)
+
+
+def test_a_row_index_that_pandas_wrote_without_a_name_gets_one(tmp_path: Path) -> None:
+    path = write(tmp_path, "a.csv", ",text\n0,x\n1,y\n")
+    assert open_table(path).columns == ("(row index)", "text")
+    assert cells(path) == [("0", "x"), ("1", "y")]
 
 
 def test_double_column_names_in_parquet_are_refused(tmp_path: Path) -> None:
@@ -413,6 +422,7 @@ def test_a_nul_byte_names_the_row(tmp_path: Path, name: str, content: str) -> No
 
 
 def test_a_line_beyond_the_limit_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(text_files, "LINE_LIMIT", 100)
     monkeypatch.setattr(readers, "LINE_LIMIT", 100)
     for name, content in {"a.tsv": "t\tl\n{}\t1\n", "a.csv": "t,l\n{},1\n"}.items():
         assert cells(write(tmp_path, name, content.replace("{}", "x" * 97))) == [("x" * 97, "1")]

@@ -8,7 +8,8 @@ from huggingface_hub import constants
 
 from finetune.errors import DataError, FinetuneError, MissingInputError, RecipeError, UnavailableError
 from finetune.recipe import Recipe
-from finetune.sources import LocatedData, build_layout, locate_data
+from finetune.layouts import build_layout
+from finetune.sources import LocatedData, locate_data
 from finetune.task import Layout, get_task
 from tests.tiny import write_cola_like
 
@@ -189,5 +190,5 @@ def test_a_stated_delimiter_holds_for_the_columns_of_the_task_too() -> None:
 
 
 def test_half_a_layout_is_refused() -> None:
-    with pytest.raises(RecipeError, match=r"^data\.columns: text and label have to be named$"):
+    with pytest.raises(RecipeError, match=r"^data\.columns: text and label have to be named for task text-classification; missing: label$"):
         build_layout(recipe(path="rows.csv", columns={"text": "a"}), None)
