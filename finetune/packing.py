@@ -19,11 +19,9 @@ PACKABLE: Final = ("gpt2", "gpt_neox", "llama", "mistral", "qwen2", "qwen3")
 
 
 def plan_blocks(lengths: Sequence[int], longest_block: int) -> list[list[int]]:
-    """Return the rows of each block: as few blocks as first-fit makes, none longer than that number of them asks for.
+    """Return the rows of each block: as few blocks as first-fit makes, and these as even as it can.
 
-    Of the rows, the longest are laid first (first-fit decreasing; Johnson 1973: at most 11/9 of the fewest blocks, and one).
-
-    A row longer than `longest_block` isn't allowed.
+    No row may be longer than `longest_block`.
     """
     fewest = len(first_fit(lengths, longest_block))
     shortest = max(max(lengths), -(-sum(lengths) // fewest))
@@ -34,7 +32,10 @@ def plan_blocks(lengths: Sequence[int], longest_block: int) -> list[list[int]]:
 
 
 def first_fit(lengths: Sequence[int], capacity: int) -> list[list[int]]:
-    """Return the rows of each block of at most `capacity` tokens: each row, the longest first, in the first that has room."""
+    """Return the rows of each block of at most `capacity` tokens: each row, the longest first, in the first that has room.
+
+    First-fit decreasing makes at most 11/9 of the fewest blocks possible, and 6/9 of one (Dósa 2007).
+    """
     blocks: list[list[int]] = []
     left: list[int] = []
     for number in sorted(range(len(lengths)), key=lambda row: -lengths[row]):
