@@ -51,24 +51,48 @@ def sum_likelihoods(
     `collate` makes of rows a batch with `targets` (batch, tokens), of which about `supervised_share` are predicted; `options` are
     passed to the model.
     """
+    batches = order_for_evaluation(features.lengths, batch_size, choose_tokens_a_pass(model, supervised_share))
+
+    def sum_batch(batch: dict[str, torch.Tensor]) -> NDArray[np.float64]:
+        targets = batch.pop("targets")
+        losses, is_right, _ = predict_supervised(model, batch, targets, **options)
+        return sum_by_row(losses, is_right, targets)
+
+    return RowSums(*measure_rows(model, features, collate, batches, sum_batch, process=process, processes=processes))
+
+
+def measure_rows(
+    model: "PreTrainedModel",
+    features: FeatureRows,
+    collate: Collate,
+    batches: Sequence[NDArray[np.int64]],
+    measure: Callable[[dict[str, torch.Tensor]], NDArray[np.float64]],
+    *,
+    process: int = 0,
+    processes: int = 1,
+) -> NDArray[np.float64]:
+    """Return what `measure` finds of the rows of each batch (columns, batch), of all rows (columns, rows), on every process.
+
+    Each process measures every `processes`-th of `batches`, which are row numbers and together every row once.
+    """
     was_training = model.training
     model.eval()
-    batches = order_for_evaluation(features.lengths, batch_size, choose_tokens_a_pass(model, supervised_share))
     found: list[tuple[NDArray[np.int64], NDArray[np.float64]]] = []
     with torch.inference_mode():
         for numbers in batches[process::processes]:
             # A slot of seed 0 and epoch 0: what is masked of a row is the same in every measurement.
             batch = collate([(features[int(number)], Slot(int(number))) for number in numbers])
-            found.append((numbers, _sum_rows(model, batch, options)))
+            on_device = {name: tensor.to(model.device) for name, tensor in batch.items() if not name.endswith("_count")}
+            found.append((numbers, measure(on_device)))
     model.train(was_training)
     if processes > 1:
         from accelerate.utils import gather_object
 
         found = gather_object(found)
-    merged = np.zeros((3, len(features)))
-    for numbers, sums in found:
-        merged[:, numbers] = sums
-    return RowSums(*merged)
+    merged = np.zeros((len(found[0][1]), len(features)))
+    for numbers, columns in found:
+        merged[:, numbers] = columns
+    return merged
 
 
 def choose_tokens_a_pass(model: "PreTrainedModel", supervised_share: float) -> int:
@@ -77,13 +101,8 @@ def choose_tokens_a_pass(model: "PreTrainedModel", supervised_share: float) -> i
     return min(EVALUATION_TOKENS, int(LOGITS_A_PASS / vocabulary / supervised_share))
 
 
-def _sum_rows(
-    model: "PreTrainedModel", batch: dict[str, torch.Tensor], options: dict[str, bool]
-) -> NDArray[np.float64]:
-    """Return losses, tokens and right ones of each row of a batch, (3, batch)."""
-    on_device = {name: tensor.to(model.device) for name, tensor in batch.items() if not name.endswith("_count")}
-    targets = on_device.pop("targets")
-    losses, is_right, _ = predict_supervised(model, on_device, targets, **options)
+def sum_by_row(losses: torch.Tensor, is_right: torch.Tensor, targets: torch.Tensor) -> NDArray[np.float64]:
+    """Return the losses, tokens and right ones of each row of a batch, (3, batch), from those of its tokens (supervised,)."""
     row_of_token = (targets != NOT_PREDICTED).nonzero()[:, 0].cpu().numpy()
     sums = np.zeros((3, len(targets)))
     for number, column in enumerate((losses, torch.ones_like(losses), is_right)):
