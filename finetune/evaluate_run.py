@@ -9,17 +9,13 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
-from finetune.answers import Answers, build_answers
-from finetune.baselines import MAJORITY
+from finetune.baseline_answers import answer_by_recorded_train
 from finetune.data import TaskData, groups_of, load_data
-from finetune.decisions import decide, read_decision, temper
+from finetune.decisions import apply_decision, read_decision
 from finetune.errors import DataError, MissingInputError, UsageError, as_finetune_error, first_line
-from finetune.features import choose_max_length, encode_features
 from finetune.fitted_run import FittedRun, load_run
-from finetune.predict import build_predictions, build_rows, predict_logits, probabilities_of
+from finetune.objective import Objective, build_objective
+from finetune.predict import build_predictions, build_rows
 from finetune.prepare import add_token_counts, find_test_slices
 from finetune.provenance import build_provenance, start_clock
 from finetune.readers import open_table
@@ -70,20 +66,20 @@ def _measure(run: FittedRun, data_path: Path | None, split: Part, run_dir: RunDi
     recipe = _recipe_for_rows(run.report, data_path, split)
     task = get_task(recipe.task)
     data = load_data(recipe, task) if data_path is not None else _load_own_rows(run, split)
-    model, tokenizer = run.loaded.model, run.loaded.tokenizer
     test = data.splits["test"]
-    limit = choose_max_length(recipe.data.max_length, model.config, tokenizer)
-    features = encode_features(test.examples, tokenizer, limit)
+    objective = _build_own_objective(run, recipe, data)
+    features = objective.encode(test.examples, "test")
     decision = read_decision(RunDir(run.path).decision)
-    raw = probabilities_of(predict_logits(model, features, recipe.evaluate.batch_size))
-    answers = decide(features.labels, temper(raw, decision.temperature if decision else None), decision)
+    said = objective.answer(run.loaded.model, features, recipe.evaluate.batch_size)
+    answers = apply_decision(said, decision)
     record = add_token_counts(data.record, {"test": features})
     slices, notes = find_test_slices(task, data, features.lengths, record)
     record = record.model_copy(update={"notes": [*record.notes, *notes]})
     scores = score_slices(task.metrics, answers, slices, recipe.evaluate.bootstrap, groups=groups_of(test.examples))
     result = SeedResult(run.report.saved_seed, answers, _untrained(run), scores, (), decision=decision)
-    baselines = _answer_by_majority(run, features.labels)
-    evaluation = Evaluation(recipe, task, data, [result], slices, baselines)
+    train = next((entry for entry in run.report.data.splits if entry.part == "train"), None)
+    baselines = answer_by_recorded_train(train, answers)
+    evaluation = Evaluation(recipe, task, data, objective, [result], result.seed, slices, baselines)
     provenance = build_provenance(
         command or shlex.join(sys.argv),
         clock,
@@ -98,7 +94,7 @@ def _measure(run: FittedRun, data_path: Path | None, split: Part, run_dir: RunDi
         evaluation,
         record,
         [build_seed_record(result, task.primary_metric, names)],
-        (run.report.saved_seed, f"whose weights lie in {run.path}"),
+        f"whose weights lie in {run.path}",
         provenance,
     )
     if data_path is None:
@@ -110,13 +106,17 @@ def _measure(run: FittedRun, data_path: Path | None, split: Part, run_dir: RunDi
     return report
 
 
-def _answer_by_majority(run: FittedRun, labels: NDArray[np.int64]) -> dict[str, Answers]:
-    """Return the best constant answer to rows with these labels, by the labels that the run was trained on."""
-    train = next((split for split in run.report.data.splits if split.part == "train"), None)
-    if train is None:
-        return {}
-    shares = np.array(list(train.labels.values())) / train.rows
-    return {MAJORITY: build_answers(labels, np.tile(shares, (len(labels), 1)))}
+def _build_own_objective(run: FittedRun, recipe: Recipe, data: TaskData) -> Objective:
+    """Return what the run was asked: masks and prompts are drawn as they were for it, whatever else isn't trained again."""
+    train = Recipe.model_validate(run.report.recipe).train
+    # They weigh a loss that isn't computed here, and may speak of train rows that aren't read.
+    asked = train.model_copy(update={"class_weights": None}) if train else None
+    settings = recipe.model_copy(update={"train": asked})
+    model = run.loaded.model
+    objective = build_objective(settings, get_task(recipe.task), data, run.loaded.tokenizer, model.config)
+    # Only what is drawn for the rows themselves depends on a seed.
+    for_seed = getattr(objective, "for_seed", None)
+    return for_seed(run.report.saved_seed) if for_seed is not None else objective
 
 
 def _untrained(run: FittedRun) -> Measurement:

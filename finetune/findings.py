@@ -1,7 +1,7 @@
 """Typed records of what an evaluation found beyond its scores: calibration, curves, decisions, slices that differ, mistakes.
 
-Owns their shape and nothing else; each is part of a `records.Report`. Who finds what: `slices`, `calibration`, `decisions`, `curves`,
-`mistakes`, `near_duplicates`. Imports no torch.
+Owns their shape and nothing else, for classes, numbers, sets of labels and language models; each is part of a `records.Report`. Who
+finds what: `slices`, `calibration`, `decisions`, `curves`, `mistakes`, `near_duplicates`, `error_findings`. Imports no torch.
 """
 
 from pydantic import BaseModel, ConfigDict
@@ -170,9 +170,104 @@ class NearDuplicates(Record):
     looked_at: int
     """Test rows that were compared with train; fewer than all where the data is large."""
     count: int
-    correct: int
-    """How many of them were answered rightly."""
+    correct: int | None
+    """How many of them were answered rightly; None where answers are not right or wrong."""
     rows: list[str]
     """Row ids of all of them."""
     examples: list[NearDuplicate]
-    """The most alike among those answered rightly."""
+    """The most alike among those answered rightly, or among all of them."""
+
+
+class ScatterPoint(Record):
+    """Rows that lie close together in expected and predicted number; their middle."""
+
+    expected: float
+    predicted: float
+    n: int
+
+
+class NumberError(Record):
+    """A row whose predicted number is far from the expected one."""
+
+    row: str
+    text: str
+    expected: float
+    predicted: float
+    difference: float
+    """Predicted minus expected."""
+
+
+class RegressionFindings(Record):
+    """Predicted against expected numbers."""
+
+    points: list[ScatterPoint]
+    """All rows; at most 500 points, of which some stand for several rows where there are more."""
+    errors: list[NumberError]
+    """The largest errors, largest first."""
+
+
+class LabelScore(Record):
+    """One label of a multi-label task by itself; a figure is None where it has no value on these rows."""
+
+    label: str
+    positives: int
+    """Rows that have it."""
+    predicted: int
+    """Rows that are given it."""
+    f1: float | None
+    f1_low: float | None
+    """Bootstrap interval, 95 %."""
+    f1_high: float | None
+    precision: float | None
+    recall: float | None
+    average_precision: float | None
+
+
+class WrongLabels(Record):
+    """A row with wrong labels."""
+
+    row: str
+    text: str
+    expected: list[str]
+    missed: list[str]
+    """Labels that it has and isn't given."""
+    added: list[str]
+    """Labels that it is given and hasn't."""
+
+
+class MultilabelFindings(Record):
+    """The labels one by one, and the rows with most wrong ones."""
+
+    labels: list[LabelScore]
+    rows: list[WrongLabels]
+    right: int
+    """Rows with no wrong label."""
+
+
+class DocumentLoss(Record):
+    """A row as a language model found it."""
+
+    row: str
+    text: str
+    """How it begins."""
+    loss: float
+    """Mean over its predicted tokens, in nats."""
+    tokens: int
+    """Predicted ones."""
+    token_accuracy: float
+
+
+class LanguageFindings(Record):
+    """What a language model was asked, and which rows it found hard and easy."""
+
+    rows: int
+    tokens: int
+    """Predicted tokens of all rows."""
+    context: int | None
+    """Most tokens that the model saw at once; None where that isn't known."""
+    masked_share: float | None
+    """Share of tokens that were masked and are predicted from both sides; None: each is predicted from those before it."""
+    hardest: list[DocumentLoss]
+    easiest: list[DocumentLoss]
+    fewest_tokens: int
+    """Rows with fewer predicted tokens are not among them: their means say little."""

@@ -58,17 +58,17 @@ class _Nearest:
 def find_near_duplicates(
     train_texts: Sequence[tuple[str, ...]],
     train_rows: Sequence[str],
-    train_labels: NDArray[np.int64],
+    train_labels: Sequence[str],
     test_texts: Sequence[tuple[str, ...]],
     test_rows: Sequence[str],
-    expected: NDArray[np.int64],
-    predicted: NDArray[np.int64],
-    label_names: Sequence[str],
+    test_labels: Sequence[str],
+    is_right: NDArray[np.bool_] | None,
 ) -> NearDuplicates | None:
     """Return the test rows whose text is nearly, but not exactly, that of a train row.
 
-    `train_labels` is (train rows,), `expected` and `predicted` are (test rows,). A test row whose text stands in train is none,
-    whatever else it is like. Where there are too many rows to look at all of them, they are drawn with a fixed seed.
+    Labels are in words, "" where rows have none; `is_right` is (test rows,), None where answers are not right or wrong. A test row
+    whose text stands in train is none, whatever else it is like. Where there are too many rows to look at all of them, they are drawn
+    with a fixed seed.
 
     None where there is no train row, or no test row but those whose text stands in train.
     """
@@ -81,8 +81,8 @@ def find_near_duplicates(
     length = next((most for most in TEXT_LENGTHS if np.minimum(lengths, most).sum() <= CHARACTERS), TEXT_LENGTHS[-1])
     nearest = _find_nearest(train_texts, trains, test_texts, tests, length)
     near = np.flatnonzero((nearest.similarities >= SMALLEST_SIMILARITY) & ~is_copy[nearest.tests])
-    correct = near[expected[nearest.tests[near]] == predicted[nearest.tests[near]]]
-    most_alike = correct[np.argsort(-nearest.similarities[correct], kind="stable")]
+    shown = near if is_right is None else near[is_right[nearest.tests[near]]]
+    most_alike = shown[np.argsort(-nearest.similarities[shown], kind="stable")]
     examples = []
     for place in most_alike[:EXAMPLES_SHOWN]:
         test, train = nearest.tests[place], nearest.trains[place]
@@ -90,10 +90,10 @@ def find_near_duplicates(
             NearDuplicate(
                 row=test_rows[test],
                 text=join_texts(test_texts[test]),
-                expected=label_names[expected[test]],
+                expected=test_labels[test],
                 train_row=train_rows[train],
                 train_text=join_texts(train_texts[train]),
-                train_label=label_names[train_labels[train]],
+                train_label=train_labels[train],
                 similarity=float(nearest.similarities[place]),
             )
         )
@@ -101,7 +101,7 @@ def find_near_duplicates(
         measure=_describe(length if lengths.max() > length else None, len(trains), len(train_texts)),
         looked_at=len(nearest.tests),
         count=len(near),
-        correct=len(correct),
+        correct=None if is_right is None else len(shown),
         rows=[test_rows[number] for number in nearest.tests[near]],
         examples=examples,
     )

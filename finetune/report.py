@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from finetune.answers import Answers
+from finetune.answers import AnyAnswers
+from finetune.collapse import find_collapse
 from finetune.findings import Decision
 from finetune.metrics import get_metric, score
 from finetune.recipe import Band
@@ -34,6 +35,7 @@ from finetune.statistics import (
     too_few_rows,
     variance_over_rows,
 )
+from finetune.wording import format_score_value, name_predictor
 
 ENSEMBLE = "ensemble of seeds"
 SHORTEST_TEST = 100
@@ -47,27 +49,22 @@ class SeedResult:
     Attributes:
         dev_answers: its answers to the dev rows, where something was fitted on them after training.
         decision: what was fitted.
+        start_answers: the answers to the test rows before training, of the first seed of an objective that is measured then.
     """
 
     seed: int
-    answers: Answers
+    answers: AnyAnswers
     measurement: Measurement
     scores: Sequence[Score]
     history: Sequence[HistoryPoint]
-    dev_answers: Answers | None = None
+    dev_answers: AnyAnswers | None = None
     decision: Decision | None = None
+    start_answers: AnyAnswers | None = None
 
 
 def predictor_name(seed: int) -> str:
     """Return the name that a seed's scores carry where there are several."""
     return f"seed {seed}"
-
-
-def find_collapse(answers: Answers, label_names: Sequence[str]) -> str | None:
-    """Return the one label that every row gets, or None where several are predicted, or no other one stands in the data."""
-    predicted = np.unique(answers.predicted)
-    is_collapsed = len(predicted) == 1 and len(np.unique(answers.expected)) > 1
-    return label_names[int(predicted[0])] if is_collapsed else None
 
 
 def build_seed_record(result: SeedResult, primary_metric: str, label_names: Sequence[str]) -> SeedRecord:
@@ -165,7 +162,7 @@ def _resample(
 ) -> dict[str, tuple[NDArray[np.float64], int]]:
     """Return each metric of each seed on resampled rows (seeds, resamples), and how many units were drawn from."""
     answers = [result.answers if positions is None else result.answers[positions] for result in results]
-    how = resampling if positions is None else resampling.of_rows(answers[0].expected, positions)
+    how = resampling if positions is None else resampling.of_rows(answers[0].strata, positions)
     enough = [name for name in names if not too_few_rows(name, answers[0], how)]
     drawn = bootstrap_values(enough, answers, how, resamples)
     return {name: (values, how.units) for name, values in drawn.items()}
@@ -212,7 +209,7 @@ def judge_bands(
 
 def _place_of(measured: Score, summaries: Sequence[SeedSummaryRecord]) -> tuple[float, float, float] | None:
     """Return (value, low, high) of a score, or of its mean over seeds where there are several; None where it is undefined."""
-    if measured.predictor == ENSEMBLE:
+    if measured.predictor != "model":
         over = next(
             (entry for entry in summaries if (entry.name, entry.slice) == (measured.name, measured.slice)), None
         )
@@ -229,26 +226,9 @@ def _place_of(measured: Score, summaries: Sequence[SeedSummaryRecord]) -> tuple[
     return value, value if low is None else low, value if high is None else high
 
 
-def describe_collapse(seeds: Sequence[SeedRecord]) -> str:
-    """Return the gravest thing to say of a run, that it predicts one class only; empty where it doesn't."""
-    collapsed = [seed for seed in seeds if seed.collapsed_to is not None]
-    if not collapsed:
-        return ""
-    if len(seeds) == 1:
-        return (
-            f"COLLAPSED: the model gives every test row the label '{collapsed[0].collapsed_to}'; "
-            "it has learnt nothing that tells rows apart."
-        )
-    named = ", ".join(f"seed {seed.seed} (always '{seed.collapsed_to}')" for seed in collapsed)
-    return (
-        f"COLLAPSED: {len(collapsed)} of {len(seeds)} seeds predict one class only: {named}. "
-        "They are part of every mean below."
-    )
-
-
 def _whose(score: Score) -> str:
     """Return the subject of a sentence about a score."""
-    return "The score" if score.predictor == "model" else f"The score of the {score.predictor}"
+    return "The score" if score.predictor == "model" else f"The score of {name_predictor(score.predictor)}"
 
 
 def list_data_warnings(data: DataRecord, scores: Sequence[Score], primary_metric: str) -> list[str]:
@@ -258,7 +238,7 @@ def list_data_warnings(data: DataRecord, scores: Sequence[Score], primary_metric
         without = pick(scores, primary_metric, NOT_IN_TRAIN)
         found.append(f"{len(shared.rows)} {shared.part} rows stand in train too.")
         if shared.part == "test" and without is not None and without.value is not None:
-            found[-1] += f" {_whose(without)} without them is {without.value:.3f}."
+            found[-1] += f" {_whose(without)} without them is {format_score_value(without.value, without.name)}."
     for split in data.splits:
         if split.contradictions:
             found.append(f"{split.contradictions} texts of {split.part} stand there with more than one label.")

@@ -12,6 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
+from finetune.baseline_answers import answer_by_baselines
 from finetune.data import load_data
 from finetune.errors import (
     DataError,
@@ -49,7 +50,7 @@ from finetune.run_folder import (
     refuse_used_folder,
     unlock,
 )
-from finetune.run_report import Evaluation, answer_by_baselines, assemble_report, write_report
+from finetune.run_report import Evaluation, assemble_report, write_report
 from finetune.seed_jobs import fit_seeds
 from finetune.task import get_task
 
@@ -152,7 +153,8 @@ def _run_in(
         return
     seeds = [build_seed_record(result, task.primary_metric, data.label_names) for result in results]
     saved_seed, reason = _choose_seed(seeds, task.primary_metric)
-    evaluation = Evaluation(recipe, task, data, results, job.slices, answer_by_baselines(data))
+    baselines = answer_by_baselines(job, results[0].answers, results[0].start_answers)
+    evaluation = Evaluation(recipe, task, data, job.objective, results, saved_seed, job.slices, baselines)
     if not is_single:
         _keep_model(run_dir, saved_seed)
         write_lines(run_dir.predictions, build_predictions(data, "test", evaluation.answers))
@@ -166,7 +168,7 @@ def _run_in(
         sha256=job.checkpoint.sha256,
         jobs=min(jobs, len(recipe.seeds)),
     )
-    report = assemble_report(job.name, evaluation, job.record, seeds, (saved_seed, reason), provenance)
+    report = assemble_report(job.name, evaluation, job.record, seeds, reason, provenance)
     write_report(report, run_dir)
     write_model_card(report, run_dir)
 

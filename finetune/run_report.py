@@ -6,16 +6,25 @@ Owns which answers go into which part of a report. The parts are made by the mod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from finetune.answers import Answers, build_answers
-from finetune.baselines import BAG_OF_WORDS, MAJORITY, bag_of_words_probabilities, majority_probabilities
+from finetune.answers import (
+    Answers,
+    AnyAnswers,
+    LanguageAnswers,
+    MultilabelAnswers,
+    RegressionAnswers,
+    build_answers,
+)
 from finetune.calibration import build_calibration
+from finetune.collapse import describe_collapse
 from finetune.curves import build_curves
 from finetune.data import TaskData, groups_of, name_rows, texts_of
 from finetune.decisions import decide, fit_decision, temper
+from finetune.ensembles import average_answers
+from finetune.error_findings import find_hard_documents, find_label_errors, find_number_errors
 from finetune.findings import Decision, NearDuplicates, RivalTest
 from finetune.mistakes import build_confusion, find_label_doubts, find_mistakes, list_confused_pairs
 from finetune.near_duplicates import find_near_duplicates
@@ -24,7 +33,6 @@ from finetune.render import render_files
 from finetune.report import (
     ENSEMBLE,
     SeedResult,
-    describe_collapse,
     judge_bands,
     list_data_warnings,
     predictor_name,
@@ -35,8 +43,12 @@ from finetune.rivals import compare_with_rivals
 from finetune.run_dir import RunDir, write_record
 from finetune.scores import score_rows, score_slices
 from finetune.slices import Slices, compare_slices
+from finetune.wording import list_words
 
 if TYPE_CHECKING:
+    from datasets import Dataset
+
+    from finetune.objective import Objective
     from finetune.recipe import Recipe
     from finetune.task import Task
 
@@ -46,20 +58,23 @@ class Evaluation:
     """What was measured on the test rows, by one seed or several.
 
     Attributes:
-        data: the rows; its train split is what baselines and near duplicates come from.
+        data: the rows; its train split is what near duplicates come from.
+        saved_seed: the seed whose answers stand for all where they can't be averaged.
         baselines: answers of each baseline.
     """
 
     recipe: "Recipe"
     task: "Task"
     data: TaskData
+    objective: "Objective"
     results: Sequence[SeedResult]
+    saved_seed: int
     slices: Slices
-    baselines: Mapping[str, Answers]
+    baselines: Mapping[str, AnyAnswers]
 
     @property
     def is_of_several_seeds(self) -> bool:
-        """Say whether there is an ensemble."""
+        """Say whether there is more than one."""
         return len(self.results) > 1
 
     @cached_property
@@ -70,7 +85,7 @@ class Evaluation:
     @cached_property
     def resampling(self) -> Resampling:
         """What a resample of the test rows draws."""
-        return choose_resampling(self.results[0].answers.expected, self.groups)
+        return choose_resampling(self.results[0].answers.strata, self.groups)
 
     @cached_property
     def decision(self) -> Decision | None:
@@ -78,29 +93,39 @@ class Evaluation:
         first = self.results[0]
         if not self.is_of_several_seeds or first.dev_answers is None:
             return first.decision
-        averaged = _average([result.dev_answers for result in self.results if result.dev_answers is not None])
+        averaged = average_answers([result.dev_answers for result in self.results if result.dev_answers is not None])
+        assert isinstance(averaged, Answers)
         settings = self.recipe.evaluate.model_copy(update={"temperature": False})
         return fit_decision(averaged.expected, averaged.probabilities, settings, ENSEMBLE)
 
     @cached_property
-    def answers(self) -> Answers:
-        """The answers of the only seed, or of the ensemble: the mean probabilities over seeds."""
+    def ensemble(self) -> AnyAnswers | None:
+        """The mean answers of several seeds; None for one seed, or where answers have no mean."""
         if not self.is_of_several_seeds:
-            return self.results[0].answers
-        averaged = _average([result.answers for result in self.results])
-        return decide(averaged.expected, averaged.probabilities, self.decision)
+            return None
+        averaged = average_answers([result.answers for result in self.results])
+        if isinstance(averaged, Answers):
+            return decide(averaged.expected, averaged.probabilities, self.decision)
+        return averaged
+
+    @property
+    def answers(self) -> AnyAnswers:
+        """The main answers: those of the only seed, of the ensemble, or of the saved seed."""
+        saved = next(result for result in self.results if result.seed == self.saved_seed)
+        return self.ensemble if self.ensemble is not None else saved.answers
 
     def list_scores(self) -> list[Score]:
-        """Return the scores of the only seed, or those of the ensemble followed by those of each seed."""
+        """Return the scores of the only seed, or those of the main answers followed by those of each seed."""
         if not self.is_of_several_seeds:
             return list(self.results[0].scores)
+        main = ENSEMBLE if self.ensemble is not None else predictor_name(self.saved_seed)
         resamples = self.recipe.evaluate.bootstrap
         found = score_slices(
-            self.task.metrics, self.answers, self.slices, resamples, predictor=ENSEMBLE, groups=self.groups
+            self.task.metrics, self.answers, self.slices, resamples, predictor=main, groups=self.groups
         )
         for result in self.results:
             name = predictor_name(result.seed)
-            found += [score.model_copy(update={"predictor": name}) for score in result.scores]
+            found += [score.model_copy(update={"predictor": name}) for score in result.scores if name != main]
         return found
 
     def score_baselines(self) -> list[Score]:
@@ -111,13 +136,13 @@ class Evaluation:
         """Return the main answers' scores on all rows without temperature and threshold; none where neither was fitted."""
         if self.decision is None:
             return []
-        raw = [
-            temper(result.answers.probabilities, 1 / result.decision.temperature)
-            if result.decision and result.decision.temperature
-            else result.answers.probabilities
-            for result in self.results
-        ]
-        return self._score_all(build_answers(self.answers.expected, np.mean(raw, axis=0)), "without what dev decided")
+        raw = []
+        for result in self.results:
+            assert isinstance(result.answers, Answers)
+            temperature = result.decision.temperature if result.decision else None
+            raw.append(temper(result.answers.probabilities, 1 / temperature if temperature else None))
+        expected = self.results[0].answers.strata
+        return self._score_all(build_answers(expected, np.mean(raw, axis=0)), "without what dev decided")
 
     def list_decisions(self) -> list[Decision]:
         """Return what was fitted on dev: for the main answers first, then for each of several seeds."""
@@ -141,34 +166,53 @@ class Evaluation:
         return find_near_duplicates(
             texts_of(train),
             name_rows(train),
-            np.asarray(train["label"]),
+            _write_labels(train, self.data.label_names),
             texts_of(test),
             name_rows(test),
-            self.answers.expected,
-            self.answers.predicted,
-            self.data.label_names,
+            _write_labels(test, self.data.label_names),
+            self.answers.is_right if isinstance(self.answers, Answers) else None,
         )
 
-    def _score_all(self, answers: Answers, predictor: str) -> list[Score]:
+    def find_errors(self) -> dict[str, Any]:
+        """Return the part of a report that shows where answers of their kind are wrong, by its field there."""
+        test, labels, answers = self.data.splits["test"].examples, self.data.label_names, self.answers
+        rows, texts = name_rows(test), texts_of(test)
+        if isinstance(answers, RegressionAnswers):
+            return {"regression": find_number_errors(rows, texts, answers)}
+        if isinstance(answers, MultilabelAnswers):
+            resamples = self.recipe.evaluate.bootstrap
+            return {"multilabel": find_label_errors(rows, texts, answers, labels, resamples, self.groups)}
+        if isinstance(answers, LanguageAnswers):
+            # Each objective of text has its context, and the masked ones their share.
+            asked = (getattr(self.objective, name, None) for name in ("max_length", "mask_probability"))
+            return {"language": find_hard_documents(rows, texts, answers, *asked)}
+        expected, predicted, probabilities = answers.expected, answers.predicted, answers.probabilities
+        return {
+            "calibration": build_calibration(expected, probabilities),
+            "curves": build_curves(answers, labels),
+            "confusion": build_confusion(expected, predicted, labels),
+            "confused": list_confused_pairs(rows, texts, expected, predicted, probabilities, labels),
+            "mistakes": find_mistakes(rows, texts, expected, predicted, probabilities, labels),
+            "doubts": find_label_doubts(rows, texts, expected, probabilities, labels),
+        }
+
+    def _score_all(self, answers: AnyAnswers, predictor: str) -> list[Score]:
         resamples = self.recipe.evaluate.bootstrap
         return score_rows(self.task.metrics, answers, resamples, predictor=predictor, groups=self.groups)
 
 
-def _average(answers: Sequence[Answers]) -> Answers:
-    """Return answers by the mean probabilities of several models on the same rows."""
-    return build_answers(answers[0].expected, np.mean([of_seed.probabilities for of_seed in answers], axis=0))
-
-
-def answer_by_baselines(data: TaskData) -> dict[str, Answers]:
-    """Return the answers of the baselines to the test rows; none where nothing was trained."""
-    if "train" not in data.splits:
-        return {}
-    expected = np.asarray(data.splits["test"].examples["label"], dtype=np.int64)
-    train_labels = list(data.splits["train"].examples["label"])
-    return {
-        MAJORITY: build_answers(expected, majority_probabilities(train_labels, len(expected), len(data.label_names))),
-        BAG_OF_WORDS: build_answers(expected, bag_of_words_probabilities(data)),
-    }
+def _write_labels(examples: "Dataset", label_names: Sequence[str]) -> list[str]:
+    """Return what is expected of each row in words, "" where rows have no label."""
+    if "label" not in examples.column_names:
+        return [""] * len(examples)
+    return [
+        list_words([name for name, holds in zip(label_names, label, strict=True) if holds])
+        if isinstance(label, list)
+        else label_names[label]
+        if label_names
+        else f"{label:g}"
+        for label in examples["label"]
+    ]
 
 
 def assemble_report(
@@ -176,13 +220,11 @@ def assemble_report(
     evaluation: Evaluation,
     record: DataRecord,
     seeds: Sequence[SeedRecord],
-    saved: tuple[int, str],
+    saved_because: str,
     provenance: Provenance,
 ) -> Report:
     """Return the report of a run, or of a fitted run on other rows."""
     task, recipe, answers = evaluation.task, evaluation.recipe, evaluation.answers
-    test, labels = evaluation.data.splits["test"].examples, evaluation.data.label_names
-    rows, texts = name_rows(test), texts_of(test)
     scores = evaluation.list_scores()
     summaries = (
         summarise_seeds(
@@ -195,14 +237,15 @@ def assemble_report(
         if evaluation.is_of_several_seeds
         else []
     )
-    expected, predicted, probabilities = answers.expected, answers.predicted, answers.probabilities
     return Report(
         name=name,
         task=task.name,
         title=task.title,
+        objective="prompting" if recipe.evaluate.prompt is not None else task.objective,
+        model_class=evaluation.objective.model_class,
         primary_metric=task.primary_metric,
         seeds=list(seeds),
-        collapse=describe_collapse(seeds),
+        collapse=describe_collapse(seeds, answers),
         warnings=list_data_warnings(record, scores, task.primary_metric),
         data=record,
         scores=scores,
@@ -211,20 +254,15 @@ def assemble_report(
         rival_tests=evaluation.compare_with_rivals(),
         bands=judge_bands(recipe.expect, scores, summaries),
         slice_tests=compare_slices(task.primary_metric, answers, evaluation.slices, evaluation.resampling),
-        calibration=build_calibration(expected, probabilities),
         decisions=evaluation.list_decisions(),
         undecided=evaluation.score_undecided(),
-        curves=build_curves(answers, labels),
-        confusion=build_confusion(expected, predicted, labels),
-        confused=list_confused_pairs(rows, texts, expected, predicted, probabilities, labels),
-        mistakes=find_mistakes(rows, texts, expected, predicted, probabilities, labels),
-        doubts=find_label_doubts(rows, texts, expected, probabilities, labels),
         near_duplicates=evaluation.find_near_duplicates(),
         history=[point for result in evaluation.results for point in result.history],
-        saved_seed=saved[0],
-        saved_because=saved[1],
+        saved_seed=evaluation.saved_seed,
+        saved_because=saved_because,
         recipe=recipe.model_dump(mode="json"),
         provenance=provenance,
+        **{"confusion": None, "mistakes": [], **evaluation.find_errors()},
     )
 
 

@@ -40,39 +40,48 @@ def shorten(text: str, length: int) -> str:
     return text if len(text) <= length else text[: length - 1].rstrip() + "…"
 
 
-def format_score_value(value: float) -> str:
-    """Return a score with three decimals, never as minus zero."""
-    text = f"{value:.3f}"
-    return "0.000" if text == "-0.000" else text
+def _decimals(metric: str) -> int:
+    """Return how many decimals a metric is shown with; a perplexity is no share of 1 and needs fewer."""
+    return 1 if metric == "perplexity" else 3
 
 
-def format_range(low: float, high: float) -> str:
+def format_score_value(value: float, metric: str = "") -> str:
+    """Return a score with the decimals of its metric, three where none is named, never as minus zero."""
+    text = f"{value:,.{_decimals(metric)}f}"
+    return text.lstrip("-") if float(text.replace(",", "")) == 0 else text
+
+
+def format_range(low: float, high: float, metric: str = "") -> str:
     """Return an interval."""
-    return f"{format_score_value(low)} to {format_score_value(high)}"
+    return f"{format_score_value(low, metric)} to {format_score_value(high, metric)}"
 
 
-def format_score(value: float | None, low: float | None = None, high: float | None = None, reason: str = "") -> str:
+def format_score(
+    value: float | None, low: float | None = None, high: float | None = None, reason: str = "", metric: str = ""
+) -> str:
     """Return a value with its interval, or why there is none."""
     if value is None:
         return f"undefined ({plain(reason)})" if reason else "undefined"
     if low is None or high is None:
-        return format_score_value(value) + (f" (no interval: {plain(reason)})" if reason else "")
-    return f"{format_score_value(value)} ({format_range(low, high)})"
+        return format_score_value(value, metric) + (f" (no interval: {plain(reason)})" if reason else "")
+    return f"{format_score_value(value, metric)} ({format_range(low, high, metric)})"
 
 
-def format_signed(value: float) -> str:
-    """Return a difference with three decimals and its sign, which zero has none of."""
-    text = f"{value:+.3f}"
-    return "0.000" if text in ("-0.000", "+0.000") else text
+def format_signed(value: float, metric: str = "") -> str:
+    """Return a difference with the decimals of its metric and its sign, which zero has none of."""
+    text = f"{value:+,.{_decimals(metric)}f}"
+    return text.lstrip("+-") if float(text.replace(",", "")) == 0 else text
 
 
-def format_difference(value: float | None, low: float | None = None, high: float | None = None) -> str:
+def format_difference(
+    value: float | None, low: float | None = None, high: float | None = None, metric: str = ""
+) -> str:
     """Return a difference with its interval where there is one, each figure with its sign."""
     if value is None:
         return "undefined"
     if low is None or high is None:
-        return format_signed(value)
-    return f"{format_signed(value)} ({format_signed(low)} to {format_signed(high)})"
+        return format_signed(value, metric)
+    return f"{format_signed(value, metric)} ({format_signed(low, metric)} to {format_signed(high, metric)})"
 
 
 def format_p(p: float | None) -> str:
@@ -96,7 +105,7 @@ def format_p_value(p: float | None) -> str:
 
 def write_score(score: Score | None) -> str:
     """Return the text of a score, a dash where it was not asked for."""
-    return format_score(score.value, score.low, score.high, score.reason) if score else "–"
+    return format_score(score.value, score.low, score.high, score.reason, score.name) if score else "–"
 
 
 def mean_interval(summary: SeedSummaryRecord) -> tuple[float | None, float | None]:
@@ -108,10 +117,10 @@ def mean_interval(summary: SeedSummaryRecord) -> tuple[float | None, float | Non
 
 def write_summary(summary: SeedSummaryRecord) -> str:
     """Return mean ± standard deviation over seeds with the interval of the mean."""
-    low, high = mean_interval(summary)
-    spread = f" ± {format_score_value(summary.standard_deviation)}" if summary.standard_deviation is not None else ""
-    interval = f" ({format_range(low, high)})" if low is not None and high is not None else ""
-    return f"{format_score_value(summary.mean)}{spread}{interval}"
+    (low, high), name, deviation = mean_interval(summary), summary.name, summary.standard_deviation
+    spread = f" ± {format_score_value(deviation, name)}" if deviation is not None else ""
+    interval = f" ({format_range(low, high, name)})" if low is not None and high is not None else ""
+    return f"{format_score_value(summary.mean, name)}{spread}{interval}"
 
 
 def format_count(count: int) -> str:
@@ -152,8 +161,18 @@ def metric_title(name: str) -> str:
     return METRICS[name].title if name in METRICS else plain(name)
 
 
+def name_predictor(predictor: str) -> str:
+    """Return who predicts as a part of a sentence: a seed has a name of its own."""
+    return plain(predictor) if predictor.startswith("seed ") else f"the {plain(predictor)}"
+
+
+def has_classes(report: Report) -> bool:
+    """Say whether answers are one class a row; numbers, sets of labels and likelihoods have findings of their own."""
+    return report.regression is None and report.multilabel is None and report.language is None
+
+
 def main_predictor(report: Report) -> str:
-    """Return whose scores the tables show: the model, or the ensemble of seeds."""
+    """Return whose scores the tables show: the model, the ensemble of seeds, or the saved seed where there is no ensemble."""
     first = pick(report.scores, report.primary_metric) or next(iter(report.scores), None)
     return first.predictor if first else "model"
 

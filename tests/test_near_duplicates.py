@@ -33,12 +33,11 @@ def find(train: Texts, test: Texts, wrong: tuple[int, ...] = ()) -> NearDuplicat
     return find_near_duplicates(
         train,
         [f"train/{number}" for number in range(len(train))],
-        np.zeros(len(train), dtype=np.int64),
+        ["no"] * len(train),
         test,
         [f"test/{number}" for number in range(len(test))],
-        np.zeros(len(test), dtype=np.int64),
-        predicted,
-        ("no", "yes"),
+        ["no"] * len(test),
+        predicted == 0,
     )
 
 
@@ -163,14 +162,20 @@ def test_an_example_names_both_labels() -> None:
     found = find_near_duplicates(
         [(SENTENCES[0],)],
         ["train/0"],
-        np.array([1]),
+        ["yes"],
         [(SENTENCES[0] + "..",)],
         ["test/0"],
-        *[np.array([0])] * 2,
-        ("no", "yes"),
+        ["no"],
+        np.array([True]),
     )
     assert found is not None
     assert (found.examples[0].expected, found.examples[0].train_label) == ("no", "yes")
+
+
+def test_where_answers_are_not_right_or_wrong_all_near_rows_are_shown() -> None:
+    found = find_near_duplicates([(SENTENCES[0],)], ["train/0"], [""], [(SENTENCES[0] + "..",)], ["test/0"], [""], None)
+    assert found is not None
+    assert (found.count, found.correct, len(found.examples)) == (1, None, 1)
 
 
 def test_a_pair_is_compared_as_a_whole() -> None:

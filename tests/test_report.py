@@ -6,11 +6,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from finetune.answers import Answers, build_answers
+from finetune.answers import AnyAnswers, build_answers
+from finetune.collapse import find_collapse
 from finetune.metrics import score
 from finetune.recipe import Band
 from finetune.records import Measurement, Score, SeedSummaryRecord
-from finetune.report import ENSEMBLE, SeedResult, build_seed_record, find_collapse, judge_bands, summarise_seeds
+from finetune.report import ENSEMBLE, SeedResult, build_seed_record, judge_bands, summarise_seeds
 from finetune.resampling import choose_resampling
 from finetune.scores import measure_slices
 from finetune.statistics import interval_of_mean
@@ -128,7 +129,7 @@ def test_no_interval_reaches_beyond_what_the_metric_can_be() -> None:
 
 def test_a_score_that_is_undefined_for_one_seed_has_no_mean() -> None:
     results = seeds_at([0.7, 0.8])
-    answers: Answers = results[0].answers
+    answers: AnyAnswers = results[0].answers
     broken = [entry.model_copy(update={"value": None}) if entry.name == "f1" else entry for entry in results[0].scores]
     results[0] = SeedResult(1, answers, results[0].measurement, broken, ())
     assert ("f1", "all") not in summaries_of(results, 200)
