@@ -1,10 +1,9 @@
-"""The commands on finished runs: evaluate, predict, report, status; and doctor.
+"""The commands on finished runs: evaluate, report, status; and doctor.
 
-Owns what they print. Heavy packages are imported inside the commands that need them.
+Owns what they print; `predict` is in `cli_predict`. Heavy packages are imported inside the commands that need them.
 """
 
 import json
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -13,7 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from finetune.cli import app
-from finetune.errors import DataError, MissingInputError, UsageError
+from finetune.errors import MissingInputError
 from finetune.task import Part
 from finetune.terminal import console, printable, say, show_run, typed_command
 
@@ -67,40 +66,6 @@ def evaluate(
 
 
 @app.command(rich_help_panel="Runs")
-def predict(
-    run: RunArgument,
-    texts: Annotated[
-        list[str] | None,
-        typer.Argument(help="Texts to judge; none: one a line from --file or standard input.", show_default=False),
-    ] = None,
-    file: Annotated[Path | None, typer.Option(help="A file with one text a line.", show_default=False)] = None,
-    as_json: JsonFlag = False,
-) -> None:
-    """Label new texts, with probabilities.
-
-    A pair of texts is written with a tab between them.
-    """
-    from finetune.fitted_run import load_run
-
-    if texts and file:
-        raise UsageError("texts are given both behind the run and in --file; one of them is expected")
-    found = texts or _read_lines(file)
-    # Python keeps bytes of an argument that are no text as lone surrogates.
-    if any("\ud800" <= letter <= "\udfff" for text in found for letter in text):
-        raise DataError("a text behind the run is not UTF-8")
-    fitted = load_run(run)
-    is_pair = fitted.report.recipe["data"]["columns"]["text_pair"] is not None
-    if is_pair and (bad := next((text for text in found if text.count("\t") != 1), None)) is not None:
-        raise UsageError(f"this run judges pairs: two texts with a tab between, found {bad!r}")
-    inputs: list = [tuple(text.split("\t")) if is_pair else text for text in found]
-    for text, answer in zip(found, fitted.predict(inputs), strict=True):
-        if as_json:
-            typer.echo(json.dumps({"text": text, "label": answer.label, "probabilities": answer.probabilities}))
-        else:
-            typer.echo(printable(f"{answer.label}\t{answer.probabilities[answer.label]:.3f}\t{text}"))
-
-
-@app.command(rich_help_panel="Runs")
 def report(run: RunArgument) -> None:
     """Render the report of a run again, from report.json alone."""
     from finetune.render import render_files
@@ -140,19 +105,3 @@ def doctor(as_json: JsonFlag = False) -> None:
         mark = {True: "[green]ok[/]", False: "[red]!![/]", None: ""}[finding.is_good]
         table.add_row(mark, f"[bold]{finding.subject}[/]", escape(printable(finding.value)))
     console.print(table)
-
-
-def _read_lines(file: Path | None) -> list[str]:
-    """Return the lines of a file, or of standard input."""
-    if file is None and (sys.stdin is None or sys.stdin.isatty()):
-        raise UsageError("no text given: write it behind the run, name a --file, or pipe lines in")
-    try:
-        raw = file.read_bytes() if file else sys.stdin.buffer.read()
-        lines = raw.decode("utf-8-sig").replace("\r\n", "\n").split("\n")
-    except FileNotFoundError:
-        raise MissingInputError(f"{file}: no such file") from None
-    except IsADirectoryError:
-        raise DataError(f"{file}: a folder, not a file of texts") from None
-    except UnicodeDecodeError as error:
-        raise DataError(f"{file or 'standard input'}: byte {error.start} is not UTF-8 text") from None
-    return lines[:-1] if lines[-1] == "" else lines

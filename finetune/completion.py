@@ -65,6 +65,8 @@ def complete_texts(
         pad_token_id=tokenizer.pad_token_id,
     )
     model.eval()
+    # Its type asks for a protocol that the library keeps to itself.
+    generator: Any = model
     completions = []
     devices = [model.device] if model.device.type == "cuda" else []
     for text in texts:
@@ -77,9 +79,9 @@ def complete_texts(
         tokens = torch.tensor([ids], device=model.device)
         with torch.inference_mode(), torch.random.fork_rng(devices):
             torch.manual_seed(sampling.seed)
-            found: Any = model.generate(
+            found = generator.generate(
                 input_ids=tokens, attention_mask=torch.ones_like(tokens), generation_config=settings
             )
         new = found[0, len(ids) :]
-        completions.append(tokenizer.decode(new, skip_special_tokens=True, clean_up_tokenization_spaces=False))
+        completions.append(str(tokenizer.decode(new, skip_special_tokens=True, clean_up_tokenization_spaces=False)))
     return completions

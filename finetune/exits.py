@@ -14,14 +14,14 @@ from typing import NoReturn
 import typer
 from typer.exceptions import TyperException
 
-from finetune import cli_compare, cli_runs, cli_share
+from finetune import cli_compare, cli_predict, cli_runs, cli_share
 from finetune.cli import app
 from finetune.errors import FinetuneError, StoppedError, StorageError, UsageError, as_finetune_error
 from finetune.machine import process_rank
 from finetune.terminal import printable
 
 # Each adds its commands to the app when it is imported.
-_COMMANDS = (cli_runs, cli_compare, cli_share)
+_COMMANDS = (cli_runs, cli_predict, cli_compare, cli_share)
 
 
 def main() -> NoReturn:

@@ -3,6 +3,7 @@
 Owns the words for a mask that users may write, and what is read at it. How likely whole texts are is `sentence_likelihood`.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -29,9 +30,9 @@ class Filling:
     probability: float
 
 
-def has_mask(text: str) -> bool:
-    """Say whether a text has a place to fill."""
-    return any(mask in text for mask in MASKS)
+def split_at_masks(text: str) -> list[str]:
+    """Return what stands before, between and behind the masks of a text."""
+    return re.split("|".join(map(re.escape, MASKS)), text)
 
 
 def fill_masks(
@@ -52,11 +53,10 @@ def _fill_text(
 
     from finetune.supervised_head import supervised_only
 
-    if not has_mask(text):
+    pieces = split_at_masks(text)
+    if len(pieces) < 2:
         raise DataError(f"no place to fill: write {' or '.join(MASKS)} into {text[:60]!r}")
-    for mask in MASKS:
-        text = text.replace(mask, str(tokenizer.mask_token))
-    encoded = tokenizer(text, return_tensors="pt", verbose=False)
+    encoded = tokenizer(str(tokenizer.mask_token).join(pieces), return_tensors="pt", verbose=False)
     if (length := encoded["input_ids"].shape[1]) > max_length:
         raise DataError(
             f"a text of {length} tokens is longer than the {max_length} that the model takes: {text[:60]!r}"

@@ -2,8 +2,13 @@
 
 import csv
 import random
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from finetune.checkpoint import Checkpoint
+    from finetune.model import LoadedModel
 
 WORDS = """
 the a dog cat bird horse farmer teacher sees likes finds hears red old small quick in on under garden house road
@@ -105,6 +110,23 @@ def build_tiny_checkpoint(family: str, folder: Path, dropout: float = 0.1, layer
     AutoModel.from_config(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
+
+
+def load_classifier(checkpoint: "Checkpoint", labels: Sequence[str], *, may_draw_head: bool = True) -> "LoadedModel":
+    """Return a checkpoint as a classifier of these labels."""
+    from finetune.model import load_model
+    from finetune.objectives.classification import Classification
+    from finetune.start import open_start
+
+    start = open_start(checkpoint)
+    return load_model(start, Classification(start.tokenizer, 64), labels, may_draw_head=may_draw_head)
+
+
+def load_tokenizer(folder: Path, **options: Any) -> Any:
+    """Return the tokenizer of a tiny checkpoint."""
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(folder, **options)
 
 
 def _train_tokenizer(family: str) -> Any:
