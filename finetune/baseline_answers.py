@@ -26,6 +26,7 @@ from finetune.baselines import (
     label_shares,
     majority_probabilities,
 )
+from finetune.wording import BEFORE_TRAINING, CHANCE
 
 if TYPE_CHECKING:
     from finetune.data import TaskData
@@ -35,9 +36,7 @@ if TYPE_CHECKING:
 TRAIN_MEAN = "train mean"
 LABEL_SHARES = "label shares of train"
 MOST_FREQUENT = "most frequent label of the test"
-CHANCE = "chance"
 TOPIC_SHORTCUT = "topic shortcut (TF-IDF similarity)"
-BEFORE_TRAINING = "before training"
 UNIGRAM = "unigram"
 WITHOUT_READING = frozenset({MAJORITY, MOST_FREQUENT, CHANCE, TRAIN_MEAN, LABEL_SHARES})
 """Those that say the same of every row."""

@@ -157,40 +157,36 @@ def describe_near_duplicates(report: Report) -> list[str]:
     near = report.near_duplicates
     if near is None:
         return []
-    found = f"{format_count(near.count)} of {count_of(near.looked_at, 'test row')} compared with train"
-    said = (
-        f"{found} {'is' if near.count == 1 else 'are'} nearly a train row; {format_count(near.correct)} of them "
-        f"{'was' if near.correct == 1 else 'were'} answered rightly."
-        if near.count
-        else f"None of {count_of(near.looked_at, 'test row')} compared with train is nearly a train row."
-    )
+    looked_at = f"{count_of(near.looked_at, 'test row')} compared with train"
+    if not near.count:
+        said = f"None of {looked_at} is nearly a train row."
+    else:
+        said = f"{format_count(near.count)} of {looked_at} {'is' if near.count == 1 else 'are'} nearly a train row"
+        right = f"{'was' if near.correct == 1 else 'were'} answered rightly"
+        said += "." if near.correct is None else f"; {format_count(near.correct)} of them {right}."
     return [said, f"Likeness: {plain(near.measure)}."]
 
 
 def build_near_duplicate_table(report: Report, longest_text: int | None = None) -> Table:
-    """Return the right answers to rows that are most like a train row."""
-    rows = [
-        Row(
-            (
-                plain(near.row),
-                _cut(near.text, longest_text),
-                plain(near.expected),
-                plain(near.train_row),
-                _cut(near.train_text, longest_text),
-                plain(near.train_label),
-                format_score_value(near.similarity),
-            ),
-            anchor=name_place("near", near.row),
-        )
-        for near in (report.near_duplicates.examples if report.near_duplicates else ())
-    ]
+    """Return the test rows that are most like a train row, of those answered rightly where answers are right or wrong."""
+    found = report.near_duplicates.examples if report.near_duplicates else []
+    has_labels = any(near.expected or near.train_label for near in found) or not found
+    rows = []
+    for near in found:
+        label, train_label = ([plain(near.expected)], [plain(near.train_label)]) if has_labels else ([], [])
+        cells = [plain(near.row), _cut(near.text, longest_text), *label]
+        cells += [plain(near.train_row), _cut(near.train_text, longest_text), *train_label]
+        rows.append(Row((*cells, format_score_value(near.similarity)), anchor=name_place("near", near.row)))
+    of_all = report.near_duplicates is not None and report.near_duplicates.correct is None
+    columns = [["row", "text"], ["label"] * has_labels, ["train row", "train text"], ["train label"] * has_labels]
+    names = (*(name for some in columns for name in some), "likeness")
     return Table(
-        "Right answers among them, most alike first",
-        ("row", "text", "label", "train row", "train text", "train label", "likeness"),
+        "Most alike first" if of_all else "Right answers among them, most alike first",
+        names,
         tuple(rows),
-        "llllllr",
+        "l" * (len(names) - 1) + "r",
         anchor="near-duplicate-table",
-        texts=(1, 4),
+        texts=tuple(number for number, name in enumerate(names) if name in ("text", "train text")),
     )
 
 

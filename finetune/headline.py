@@ -11,6 +11,8 @@ from finetune.paired_tests import LEVEL
 from finetune.records import BandVerdict, Report, Score, SeedSummaryRecord
 from finetune.scores import pick
 from finetune.wording import (
+    BEFORE_TRAINING,
+    CHANCE,
     begin_sentence,
     count_of,
     find_rivals,
@@ -18,10 +20,13 @@ from finetune.wording import (
     format_difference,
     format_p_value,
     format_range,
+    has_classes,
     list_words,
     main_predictor,
     mean_interval,
     metric_title,
+    name_collapse,
+    name_predictor,
     plain,
     write_score,
     write_summary,
@@ -64,11 +69,14 @@ def build_headline(report: Report) -> Headline:
     main = pick(report.scores, report.primary_metric, predictor=main_predictor(report))
     summary = find_summary(report, report.primary_metric)
     rows = f"on {count_of(main.n, 'test row')}" if main else "on no test rows"
+    rows += f" ({count_of(report.language.tokens, 'predicted token')})" if report.language else ""
     score, over = (
         (write_summary(summary), f" over {count_of(summary.n, 'seed')}") if summary else (write_score(main), "")
     )
     ensemble = (
-        f"The {plain(main.predictor)} scores {write_score(main)}." if summary and main and len(report.seeds) > 1 else ""
+        f"{begin_sentence(name_predictor(main.predictor))} scores {write_score(main)}."
+        if summary and main and len(report.seeds) > 1
+        else ""
     )
     verdicts = (*_judge_baselines(report, main, summary), *_judge_bands(report))
     value, _, rest = score.partition(" ")
@@ -115,7 +123,8 @@ def _stand(
     test = next((test for test in report.rival_tests if test.predictor == rival.predictor), None)
     if test is None or test.difference is None or test.p_value is None:
         return *compare(value, low, high, rival.value, higher_is_better=rival.higher_is_better), ""
-    shown = f"{format_difference(test.difference, test.low, test.high)}, {format_p_value(test.p_value)}, {test.basis}"
+    difference = format_difference(test.difference, test.low, test.high, report.primary_metric)
+    shown = f"{difference}, {format_p_value(test.p_value)}, {test.basis}"
     is_better = (test.difference > 0) == rival.higher_is_better and test.difference != 0
     if test.p_value < LEVEL:
         return ("good", "clearly better than", shown) if is_better else ("bad", "clearly worse than", shown)
@@ -127,18 +136,16 @@ def _judge_baselines(report: Report, main: Score | None, summary: SeedSummaryRec
     for rival in find_rivals(report, report.primary_metric):
         tone, words, difference = _stand(report, main, summary, rival)
         shown = f"; difference {difference}" if difference else ""
-        found.append(
-            Verdict(
-                tone, f"{begin_sentence(words)} the baseline {plain(rival.predictor)}, {write_score(rival)}{shown}."
-            )
-        )
+        name = plain(rival.predictor)
+        who = name_predictor(name) if name in (BEFORE_TRAINING, CHANCE) else f"the baseline {name}"
+        found.append(Verdict(tone, f"{begin_sentence(words)} {who}, {write_score(rival)}{shown}."))
     return found or [Verdict("open", "No baseline was scored.")]
 
 
 def describe_band(band: BandVerdict) -> str:
     """Return which scores a band allows."""
     where = "all rows" if band.slice == "all" else plain(band.slice)
-    return f"{metric_title(band.metric)} on {where}, {format_range(band.low, band.high)}"
+    return f"{metric_title(band.metric)} on {where}, {format_range(band.low, band.high, band.metric)}"
 
 
 def _judge_bands(report: Report) -> list[Verdict]:
@@ -164,13 +171,13 @@ def _short_verdicts(report: Report, main: Score | None, summary: SeedSummaryReco
     found = []
     if collapsed:
         found.append(
-            "the model predicts one class only"
+            f"the model {'predicts one class only' if has_classes(report) else 'says the same of every row'}"
             if len(report.seeds) == 1
-            else f"{len(collapsed)} of {count_of(len(report.seeds), 'seed')} collapsed to one class"
+            else f"{len(collapsed)} of {count_of(len(report.seeds), 'seed')} collapsed to one {name_collapse(report)}"
         )
     by_standing: dict[str, list[str]] = {}
     for rival in find_rivals(report, report.primary_metric):
-        by_standing.setdefault(_stand(report, main, summary, rival)[1], []).append(f"the {plain(rival.predictor)}")
+        by_standing.setdefault(_stand(report, main, summary, rival)[1], []).append(name_predictor(rival.predictor))
     found += [f"{words} {list_words(names)}" for words, names in by_standing.items()]
     bands = [band for band in report.bands if band.metric == report.primary_metric and band.slice == "all"]
     found += [

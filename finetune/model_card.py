@@ -5,9 +5,7 @@ hub is `model_index`. The headings are those of the hub's annotated model card, 
 Reporting".
 """
 
-import json
 import re
-import shlex
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +13,7 @@ from markupsafe import Markup
 
 from finetune import report_facts as facts
 from finetune import report_tables as tables
+from finetune.card_examples import find_texts, write_command_text, write_python
 from finetune.headline import build_headline
 from finetune.markup import markdown_environment
 from finetune.model_index import build_card_data, find_own_decision, find_own_predictor, find_own_score
@@ -22,7 +21,6 @@ from finetune.records import Report
 from finetune.resolved import render_yaml
 from finetune.run_dir import RunDir, write_text
 from finetune.scores import pick
-from finetune.task import get_task, list_tasks
 from finetune.wording import (
     count_of,
     format_count,
@@ -38,6 +36,7 @@ from finetune.wording import (
 )
 
 NO_LICENCE = "not stated; it follows from those of the checkpoint and of the training data"
+CLASSIFIERS = ("classification", "next_sentence", "multilabel", "prompting", "minimal_pairs")
 COST = ("whole run", "training", "examples", "peak memory", "device", "processes", "threads", "precision")
 # The folders of an absolute path; `/` within an address, or behind `.` or `$NAME`, begins none.
 _FOLDERS = re.compile(r"(?<![\w.:/$])[~/][^,'\"{}\n]*/")
@@ -65,7 +64,7 @@ def render_model_card(report: Report, repository: str | None = None) -> str:
 def _build_view(report: Report, repository: str | None) -> dict[str, Any]:
     """Return what the template shows; all text of the data in it is plain text on one line, the recipe apart."""
     made = [(name, _without_folders(value)) for name, value in facts.list_provenance(report)]
-    calibration = find_own_score(report, "expected_calibration_error")
+    use, misuse = _describe_use(report)
     return {
         "name": plain(report.name),
         "title": plain(report.title),
@@ -77,8 +76,9 @@ def _build_view(report: Report, repository: str | None) -> dict[str, Any]:
         "code": _build_code(report, repository),
         "decision": _say_decision(report),
         "undecided": _say_undecided(report),
-        "labels": list_words([f"'{plain(label)}'" for label in report.data.labels]),
-        "calibration_error": f"{metric_title(calibration.name)} {write_score(calibration)}" if calibration else "",
+        "use": use,
+        "misuse": misuse,
+        "gives_probabilities": report.objective in CLASSIFIERS,
         "data_facts": facts.list_data_facts(report),
         "splits": facts.build_split_table(report),
         "label_balance": facts.build_label_table(report),
@@ -107,8 +107,8 @@ def _say_whose_weights(report: Report) -> str:
 def _list_details(report: Report, made: dict[str, str]) -> list[tuple[str, str]]:
     return [
         ("task", plain(report.task)),
-        ("labels", ", ".join(map(plain, report.data.labels))),
-        ("began as", made["checkpoint"]),
+        *([("labels", ", ".join(map(plain, report.data.labels)))] if report.data.labels else []),
+        ("began as", made.get("began as", made["checkpoint"])),
         ("parameters", made["parameters"]),
         ("saved weights", made["saved model"]),
         ("licence", NO_LICENCE),
@@ -117,19 +117,37 @@ def _list_details(report: Report, made: dict[str, str]) -> list[tuple[str, str]]
 
 def _build_code(report: Report, repository: str | None) -> dict[str, Markup]:
     """Return the words of the examples, which are code and shown as such: none of them is text of the data."""
-    demo = get_task(report.task).demo if report.task in list_tasks() else ()
-    first, second = (*demo, "A first text.", "A second text.")[:2]
-    settings = report.recipe.get("data") or {}
-    is_pair = (settings.get("columns") or {}).get("text_pair") is not None
-    length = settings.get("max_length")
+    model = repository or RunDir(Path()).model.name
     words = {
-        "model": repository or RunDir(Path()).model.name,
-        "input": json.dumps({"text": first, "text_pair": second} if is_pair else first, ensure_ascii=False),
-        "limit": "truncation=True" + (f", max_length={length:d}" if length else ""),
-        "text": f"$'{first}\\t{second}'" if is_pair else shlex.quote(first),
+        "model": model,
+        "python": write_python(report, model),
+        "text": write_command_text(find_texts(report)),
         "report": RunDir(Path()).report.name,
     }
     return {name: Markup(word) for name, word in words.items()}  # noqa: S704
+
+
+def _describe_use(report: Report) -> tuple[str, str]:
+    """Return what the model can be used for, and what must not be made of its answers."""
+    labels = list_words([f"'{plain(label)}'" for label in report.data.labels])
+    calibration = find_own_score(report, "expected_calibration_error")
+    on_test = f"; on the test rows, {metric_title(calibration.name)} {write_score(calibration)}" if calibration else ""
+    probabilities = f"Its probabilities taken at their word{on_test}."
+    likely = "What it finds likely taken for true, or for right."
+    uses = {
+        "regression": ("Giving texts like those it was trained on a number", "Its numbers taken for measurements."),
+        "multilabel": (
+            f"Telling which of the labels {labels} hold for texts like those it was trained on",
+            probabilities,
+        ),
+        "masked_lm": ("Filling masked words in texts like those it was trained on", likely),
+        "pretraining": ("Filling masked words in texts like those it was trained on", likely),
+        "causal_lm": ("Going on from texts like those it was trained on, and telling how likely a text is", likely),
+        "minimal_pairs": ("Telling which of two sentences is likelier", likely),
+        "prompting": (f"Answering the prompt of the recipe with one of the labels {labels}", probabilities),
+    }
+    usual = (f"Giving texts like those it was trained on one of the labels {labels}", probabilities)
+    return uses.get(report.objective, usual)
 
 
 def _say_decision(report: Report) -> str:
@@ -162,7 +180,7 @@ def _build_differing_slices(report: Report) -> tables.Table:
                 plain(test.slice),
                 format_count(test.n),
                 write_score(pick(report.scores, report.primary_metric, test.slice, predictor)),
-                format_difference(test.difference),
+                format_difference(test.difference, metric=report.primary_metric),
                 format_p(test.p_adjusted),
             )
         )

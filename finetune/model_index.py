@@ -8,6 +8,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from finetune.card_examples import find_pipeline
 from finetune.findings import Decision
 from finetune.recipe_sections import FOLDER_STARTS, HUB_NAME
 from finetune.records import Report, Score
@@ -22,7 +23,18 @@ TAG = "finetune-recipes"
 # Where the hub knows a metric by another name: that name, and what tells ours from its default.
 HUB_METRICS: dict[str, tuple[str, dict[str, str]]] = {
     "macro_f1": ("f1", {"average": "macro"}),
+    "micro_f1": ("f1", {"average": "micro"}),
+    "subset_accuracy": ("accuracy", {"of": "whole sets of labels"}),
     "brier": ("brier_score", {}),
+    "pearson": ("pearsonr", {}),
+    "spearman": ("spearmanr", {}),
+    "mean_squared_error": ("mse", {}),
+    "mean_absolute_error": ("mae", {}),
+}
+PIPELINE_TITLES = {
+    "text-classification": "Text Classification",
+    "fill-mask": "Fill-Mask",
+    "text-generation": "Text Generation",
 }
 # What the hub takes for the name of a data set or a tag.
 _SLUG = re.compile(r"[\w.-]+", re.ASCII)
@@ -45,7 +57,7 @@ def build_card_data(report: Report) -> "ModelCardData":
         datasets=[source.hub_id] if source and source.hub_id and is_trained else None,
         library_name="transformers",
         metrics=list(dict.fromkeys(result.metric_type for result in results)) or None,
-        pipeline_tag="text-classification",
+        pipeline_tag=find_pipeline(report),
         tags=[TAG, *([report.task] if _SLUG.fullmatch(report.task) else [])],
         model_name=(plain(report.name) or "model") if results else None,
         eval_results=results or None,
@@ -59,7 +71,7 @@ def build_eval_results(report: Report) -> "list[EvalResult]":
     """
     from huggingface_hub import EvalResult
 
-    dataset = find_dataset(report)
+    dataset, pipeline = find_dataset(report), find_pipeline(report)
     decision = find_own_decision(report)
     fitted = {"temperature": decision.temperature, "threshold": decision.threshold} if decision else {}
     found = []
@@ -81,8 +93,8 @@ def build_eval_results(report: Report) -> "list[EvalResult]":
         }
         found.append(
             EvalResult(
-                task_type="text-classification",
-                task_name="Text Classification",
+                task_type=pipeline,
+                task_name=PIPELINE_TITLES[pipeline],
                 dataset_type=dataset.type,
                 dataset_name=dataset.name,
                 dataset_config=dataset.config,
@@ -102,7 +114,7 @@ def _name_metric(report: Report, score: Score) -> str:
     """Return the name of a metric with its interval, rows and seed."""
     seed = f"seed {report.saved_seed}" + (f" of {len(report.seeds)}" if len(report.seeds) > 1 else "")
     has_interval = score.low is not None and score.high is not None
-    interval = [f"95 % interval {format_range(score.low, score.high)}"] if has_interval else []
+    interval = [f"95 % interval {format_range(score.low, score.high, score.name)}"] if has_interval else []
     return ", ".join([metric_title(score.name), *interval, count_of(score.n, "row"), seed])
 
 

@@ -1,4 +1,4 @@
-"""The pictures of training and of confusions as SVG text: the learning curve and the confusion matrix.
+"""The pictures of training and of errors as SVG text: the learning curve, the confusion matrix, predicted against expected numbers.
 
 Owns their shapes; `svg` owns their colours and makes the text. Where a picture stands and what is said beside it is decided by `render`.
 """
@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from statistics import fmean
 from typing import TYPE_CHECKING, Literal
 
+from finetune.findings import RegressionFindings
 from finetune.records import Confusion, HistoryPoint
 from finetune.svg import INK, LINE, MUTED, SERIES, render_figure, style_axes
 from finetune.wording import begin_sentence, count_of, format_count, format_score_value, list_words, plain, shorten
@@ -23,6 +24,7 @@ CURVE_WIDTH, PANEL_GAP = 640, 26
 LEGEND_COLUMNS = 6
 LOSSES_DESCRIBED = 12
 SPARSE_POINTS = 20
+SCATTER_SIDE, SMALLEST_POINT, LARGEST_POINT = 440, 14.0, 160.0
 STRETCHES = 60
 """A longer curve of single batches is noise; it is drawn as the means of this many stretches."""
 Lines = dict[int, list[tuple[float, float]]]
@@ -184,6 +186,47 @@ def _fill_cells(axes: "Axes", counts: list[list[int]], font_size: int) -> None:
                     color=INK,
                     fontsize=font_size,
                 )
+
+
+def draw_scatter(findings: RegressionFindings) -> str:
+    """Return predicted (up) against expected numbers (across), with the line on which they agree; larger points are more rows."""
+    points = findings.points
+    numbers = [number for point in points for number in (point.expected, point.predicted)]
+    low, high = min(numbers, default=0.0), max(numbers, default=1.0)
+    margin = 0.04 * (high - low) or 0.5
+    ends = (low - margin, high + margin)
+    most = max((point.n for point in points), default=1)
+    hints = [
+        f"expected {format_score_value(point.expected)}, predicted {format_score_value(point.predicted)}: "
+        f"{count_of(point.n, 'row')}"
+        for point in points
+    ]
+
+    def draw(figure: "Figure", width: int, height: int) -> None:
+        axes = figure.add_axes((62 / width, 50 / height, (width - 80) / width, (height - 64) / height))
+        axes.plot(ends, ends, color=MUTED, linewidth=1, linestyle="--")
+        axes.scatter(
+            [point.expected for point in points],
+            [point.predicted for point in points],
+            s=[
+                SMALLEST_POINT + (LARGEST_POINT - SMALLEST_POINT) * (point.n - 1) / max(1, most - 1) for point in points
+            ],
+            color=SERIES[0],
+            alpha=0.45,
+            linewidth=0,
+            gid="points",
+        )
+        axes.set_xlim(*ends)
+        axes.set_ylim(*ends)
+        axes.set_xlabel("expected", color=MUTED)
+        axes.set_ylabel("predicted", color=MUTED)
+        style_axes(axes, "both")
+
+    rows = sum(point.n for point in points)
+    said = f"{count_of(rows, 'row')}, from {format_score_value(low)} to {format_score_value(high)}."
+    return render_figure(
+        draw, SCATTER_SIDE, SCATTER_SIDE, "scatter", "Predicted against expected", said, {"points": hints}
+    )
 
 
 def _render_note(text: str) -> str:

@@ -13,19 +13,20 @@ from markupsafe import Markup
 
 from finetune import error_tables as errors
 from finetune import finding_tables as findings
+from finetune import objective_tables as objectives
 from finetune import report_facts as facts
 from finetune import report_tables as tables
 from finetune import slice_tables as slices
 from finetune.curve_pictures import draw_precision_recall, draw_reliability, draw_roc
 from finetune.headline import build_headline
 from finetune.markup import build_page_parts, html_environment, markdown_environment
-from finetune.pictures import draw_confusion, draw_learning_curve
+from finetune.pictures import draw_confusion, draw_learning_curve, draw_scatter
 from finetune.records import Report
 from finetune.resolved import render_yaml
 from finetune.run_dir import RunDir, write_text
 from finetune.strips import build_forest, draw_strips
 from finetune.svg import follow_page
-from finetune.wording import plain, visible
+from finetune.wording import has_classes, plain, visible
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -62,6 +63,8 @@ def _list_drawings(report: Report) -> dict[str, Callable[[], str]]:
         drawings["learning_curve"] = lambda: draw_learning_curve(report.history)
     if (confusion := report.confusion) is not None:
         drawings["confusion"] = lambda: draw_confusion(confusion)
+    if (regression := report.regression) is not None:
+        drawings["scatter"] = lambda: draw_scatter(regression)
     if (calibration := report.calibration) is not None:
         drawings["reliability"] = lambda: draw_reliability(calibration)
     if (curves := report.curves) is not None:
@@ -125,6 +128,7 @@ def render_console(report: Report) -> "RenderableType":
     parts += [Text(headline.ensemble)] if headline.ensemble else []
     parts += [Text.assemble(("! ", "bold yellow"), plain(warning)) for warning in report.warnings]
     parts += [Text(sentence) for sentence in slices.describe_slices(report)]
+    parts += [Text(sentence) for sentence in objectives.describe_asked(report)]
     parts += [Text(calibration)] if (calibration := findings.describe_calibration(report)) else []
     scores = ConsoleTable(box=box.SIMPLE, pad_edge=False, caption=Text(shown.note, style="dim"), caption_justify="left")
     # Baselines other than of the primary metric would not fit a terminal; the files have them.
@@ -171,8 +175,16 @@ def _build_view(report: Report, longest_text: int | None = None) -> dict[str, An
         "seed_values": tables.build_value_table(report),
         "is_several_seeds": len(report.seeds) > 1,
         "confusion": errors.build_confusion_table(report) if report.confusion else None,
+        "has_classes": has_classes(report),
         "confused": errors.build_confused_tables(report, longest_text),
         "mistakes": errors.build_mistake_table(report, longest_text),
+        "scatter_note": objectives.describe_scatter(report),
+        "number_errors": objectives.build_number_error_table(report, longest_text),
+        "label_scores": objectives.build_label_score_table(report),
+        "right_rows": objectives.describe_right_rows(report),
+        "wrong_labels": objectives.build_wrong_label_table(report, longest_text),
+        "asked": objectives.describe_asked(report),
+        "documents": objectives.build_document_tables(report, longest_text),
         "doubt_sentences": errors.describe_doubts(report),
         "doubts": errors.build_doubt_table(report, longest_text),
         "near_sentences": errors.describe_near_duplicates(report),

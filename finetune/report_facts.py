@@ -5,9 +5,18 @@ Owns which of these facts are shown, and their names. Scores are in `report_tabl
 
 from collections.abc import Iterable, Sequence
 
-from finetune.records import Report, SplitRecord
+from finetune.records import Provenance, Report, SplitRecord
 from finetune.report_tables import Row, Table
-from finetune.wording import NOT_MEASURED, format_count, format_seconds, format_share, plain
+from finetune.wording import (
+    NOT_MEASURED,
+    count_of,
+    format_count,
+    format_score,
+    format_seconds,
+    format_share,
+    metric_title,
+    plain,
+)
 
 SHORT_FINGERPRINT = 12
 
@@ -31,6 +40,9 @@ def build_split_table(report: Report) -> Table:
     def count(value: int | None) -> str:
         return NOT_MEASURED if value is None else format_count(value)
 
+    def number(value: float | None) -> str:
+        return "–" if value is None else f"{value:,.4g}"
+
     return _by_split(
         splits,
         [
@@ -41,9 +53,19 @@ def build_split_table(report: Report) -> Table:
                 ["–" if split.part == "train" else shared.get(split.part, "0") for split in splits],
             ),
             ("rows that repeat an earlier text", [format_count(split.duplicates) for split in splits]),
-            (
-                "texts with more than one label",
-                ["–" if split.contradictions is None else format_count(split.contradictions) for split in splits],
+            *(
+                [("texts with more than one label", [count(split.contradictions) for split in splits])]
+                if any(split.contradictions is not None for split in splits)
+                else []
+            ),
+            *(
+                [
+                    ("lowest label", [number(split.lowest) for split in splits]),
+                    ("mean label", [number(split.mean) for split in splits]),
+                    ("highest label", [number(split.highest) for split in splits]),
+                ]
+                if any(split.mean is not None for split in splits)
+                else []
             ),
             ("empty rows", [format_count(split.empty) for split in splits]),
             ("rows cut at the token limit", [count(split.truncated) for split in splits]),
@@ -104,6 +126,16 @@ def list_fingerprints(report: Report) -> list[tuple[str, str]]:
     ]
 
 
+def describe_lineage(made: Provenance) -> str:
+    """Return the runs that made a checkpoint, the last first, and what the oldest of them began as."""
+    steps = []
+    for run in reversed(made.lineage):
+        score = format_score(run.score, metric=run.metric)
+        rows = count_of(run.n, "row")
+        steps.append(f"run {plain(run.run)} ({plain(run.task)}: {metric_title(run.metric)} {score} on {rows})")
+    return ", itself from ".join([*steps, plain(made.lineage[0].checkpoint)])
+
+
 def list_provenance(report: Report) -> list[tuple[str, str]]:
     """Return everything needed to judge, and to repeat, the run."""
     made = report.provenance
@@ -132,6 +164,7 @@ def list_provenance(report: Report) -> list[tuple[str, str]]:
         *(("loading", plain(note)) for note in made.notes),
         ("parameters", format_count(made.parameters)),
         ("checkpoint", plain(made.checkpoint)),
+        *([("began as", describe_lineage(made))] if made.lineage else []),
         ("checkpoint SHA-256", plain(made.checkpoint_sha256)),
         ("code", plain(made.git)),
         ("versions", ", ".join(f"{plain(name)} {plain(version)}" for name, version in made.versions.items())),

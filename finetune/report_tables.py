@@ -22,6 +22,7 @@ from finetune.wording import (
     main_predictor,
     mean_interval,
     metric_title,
+    name_collapse,
     plain,
     write_score,
     write_summary,
@@ -164,11 +165,14 @@ def describe_seeds(report: Report) -> list[str]:
     collapsed = [str(seed.seed) for seed in report.seeds if seed.collapsed_to is not None]
     of_all = f"of {count_of(len(report.seeds), 'seed')}"
     fate = (
-        f"{len(collapsed)} {of_all} collapsed to one class (seed {list_words(collapsed)}); none is left out of any figure."
+        f"{len(collapsed)} {of_all} collapsed to one {name_collapse(report)} (seed {list_words(collapsed)}); none is left out of any "
+        "figure."
         if collapsed
-        else f"None {of_all} collapsed to one class."
+        else f"None {of_all} collapsed to one {name_collapse(report)}."
     )
-    return [fate, f"The saved model is that of seed {report.saved_seed}: {plain(report.saved_because)}."]
+    # Likelihoods of text differ from row to row anyway.
+    fates = [] if report.language else [fate]
+    return [*fates, f"The saved model is that of seed {report.saved_seed}: {plain(report.saved_because)}."]
 
 
 def build_seed_table(report: Report) -> Table:
@@ -177,13 +181,14 @@ def build_seed_table(report: Report) -> Table:
     for seed in report.seeds:
         own = pick(report.scores, report.primary_metric, predictor=f"seed {seed.seed}")
         trained = format_seconds(seed.train_seconds) if seed.train_seconds else "none"
+        fate = f"yes, to {plain(seed.collapsed_to)}" if seed.collapsed_to is not None else "no"
         rows.append(
             Row(
                 (
                     str(seed.seed),
-                    write_score(own) if own else format_score(seed.score),
-                    _write(seed.dev_score),
-                    f"yes, to {plain(seed.collapsed_to)}" if seed.collapsed_to is not None else "no",
+                    write_score(own) if own else format_score(seed.score, metric=report.primary_metric),
+                    _write(seed.dev_score, report.primary_metric),
+                    *([] if report.language else [fate]),
                     trained,
                     _write(seed.final_loss),
                 ),
@@ -191,8 +196,9 @@ def build_seed_table(report: Report) -> Table:
                 anchor=name_place("seed", str(seed.seed)),
             )
         )
-    columns = ("seed", metric_title(report.primary_metric), "dev score", "collapsed", "training", "final loss")
-    return Table("Each seed", columns, tuple(rows), "llrlrr", anchor="each-seed")
+    title, fates = metric_title(report.primary_metric), [] if report.language else ["collapsed"]
+    columns = ("seed", title, "dev score", *fates, "training", "final loss")
+    return Table("Each seed", columns, tuple(rows), f"llr{'l' * len(fates)}rr", anchor="each-seed")
 
 
 def _list_summaries(report: Report) -> list[SeedSummaryRecord]:
@@ -205,12 +211,12 @@ def build_summary_table(report: Report) -> Table:
     has_rows = any(entry.rows_low is not None or entry.both_low is not None for entry in entries)
     rows = []
     for entry in entries:
-        spread = "–" if entry.standard_deviation is None else format_score_value(entry.standard_deviation)
-        intervals = [_write_range(entry.low, entry.high)]
+        ranges = [(entry.low, entry.high)]
         if has_rows:
-            intervals += [_write_range(entry.rows_low, entry.rows_high), _write_range(entry.both_low, entry.both_high)]
-        cells = (metric_title(entry.name), f"{format_score_value(entry.mean)} ± {spread}", *intervals)
-        extremes = (format_score_value(entry.minimum), format_score_value(entry.maximum), format_count(entry.n))
+            ranges += [(entry.rows_low, entry.rows_high), (entry.both_low, entry.both_high)]
+        spread = f"{format_score_value(entry.mean, entry.name)} ± {_write(entry.standard_deviation, entry.name)}"
+        cells = (metric_title(entry.name), spread, *(_write_range(*ends, entry.name) for ends in ranges))
+        extremes = (_write(entry.minimum, entry.name), _write(entry.maximum, entry.name), format_count(entry.n))
         rows.append(Row((*cells, *extremes), anchor=name_place("over-seeds", entry.name)))
     sources = ("from seeds", "from rows", "from both") if has_rows else ("from seeds",)
     note = (
@@ -236,7 +242,7 @@ def build_value_table(report: Report) -> Table:
     """Return every value that the means over seeds are made of."""
     entries = _list_summaries(report)
     rows = [
-        Row((str(seed.seed), *(format_score_value(entry.values[number]) for entry in entries)))
+        Row((str(seed.seed), *(format_score_value(entry.values[number], entry.name) for entry in entries)))
         for number, seed in enumerate(report.seeds)
         if entries
     ]
@@ -246,9 +252,9 @@ def build_value_table(report: Report) -> Table:
     )
 
 
-def _write(value: float | None) -> str:
-    return "–" if value is None else format_score_value(value)
+def _write(value: float | None, metric: str = "") -> str:
+    return "–" if value is None else format_score_value(value, metric)
 
 
-def _write_range(low: float | None, high: float | None) -> str:
-    return "–" if low is None or high is None else format_range(low, high)
+def _write_range(low: float | None, high: float | None, metric: str) -> str:
+    return "–" if low is None or high is None else format_range(low, high, metric)

@@ -15,7 +15,7 @@ from finetune.errors import RequirementError, UsageError, suggest
 from finetune.metrics import METRICS
 from finetune.records import Report
 from finetune.scores import pick
-from finetune.wording import count_of, format_score_value, main_predictor, metric_title, plain, shorten
+from finetune.wording import count_of, format_score_value, main_predictor, metric_title, name_predictor, plain, shorten
 
 FIELDS: Final = ("value", "low", "high")
 """What of a score may be required: itself, or an end of its interval."""
@@ -151,7 +151,7 @@ def _check(requirement: Requirement, report: Report) -> Finding:
     value: float | None = getattr(score, requirement.field)
     field = "" if requirement.field == "value" else f" {requirement.field}"
     where = "" if requirement.slice == "all" else f" on {plain(requirement.slice)}"
-    whose = "" if predictor == "model" else f" of the {plain(predictor)}"
+    whose = "" if predictor == "model" else f" of {name_predictor(predictor)}"
     subject = f"{metric_title(requirement.metric)}{field}{whose}{where}"
     if value is None:
         reason = f" ({plain(score.reason)})" if score.reason else ""
@@ -163,10 +163,11 @@ def _check(requirement: Requirement, report: Report) -> Finding:
 
 
 def _write_beside(value: float, requirement: Requirement) -> str:
-    """Return the value with three decimals, or as many more as it takes to stand on the right side of the bound."""
+    """Return the value with the decimals of its metric, or as many more as it takes to stand on the right side of the bound."""
     compare = OPERATORS[requirement.operator]
     is_met = compare(value, requirement.bound)
-    texts = [format_score_value(value), *(f"{value:.{decimals}f}" for decimals in range(4, 17))]
+    shown = format_score_value(value, requirement.metric).replace(",", "")
+    texts = [shown, *(f"{value:.{decimals}f}" for decimals in range(4, 17))]
     return next((text for text in texts if compare(float(text), requirement.bound) == is_met), repr(value))
 
 

@@ -22,6 +22,7 @@ from finetune.calibration import build_calibration
 from finetune.collapse import describe_collapse
 from finetune.curves import build_curves
 from finetune.data import TaskData, groups_of, name_rows, texts_of
+from finetune.data_checks import label_texts
 from finetune.decisions import decide, fit_decision, temper
 from finetune.ensembles import average_answers
 from finetune.error_findings import find_hard_documents, find_label_errors, find_number_errors
@@ -43,11 +44,8 @@ from finetune.rivals import compare_with_rivals
 from finetune.run_dir import RunDir, write_record
 from finetune.scores import score_rows, score_slices
 from finetune.slices import Slices, compare_slices
-from finetune.wording import list_words
 
 if TYPE_CHECKING:
-    from datasets import Dataset
-
     from finetune.objective import Objective
     from finetune.recipe import Recipe
     from finetune.task import Task
@@ -166,10 +164,10 @@ class Evaluation:
         return find_near_duplicates(
             texts_of(train),
             name_rows(train),
-            _write_labels(train, self.data.label_names),
+            label_texts(train, self.data.label_names),
             texts_of(test),
             name_rows(test),
-            _write_labels(test, self.data.label_names),
+            label_texts(test, self.data.label_names),
             self.answers.is_right if isinstance(self.answers, Answers) else None,
         )
 
@@ -199,20 +197,6 @@ class Evaluation:
     def _score_all(self, answers: AnyAnswers, predictor: str) -> list[Score]:
         resamples = self.recipe.evaluate.bootstrap
         return score_rows(self.task.metrics, answers, resamples, predictor=predictor, groups=self.groups)
-
-
-def _write_labels(examples: "Dataset", label_names: Sequence[str]) -> list[str]:
-    """Return what is expected of each row in words, "" where rows have no label."""
-    if "label" not in examples.column_names:
-        return [""] * len(examples)
-    return [
-        list_words([name for name, holds in zip(label_names, label, strict=True) if holds])
-        if isinstance(label, list)
-        else label_names[label]
-        if label_names
-        else f"{label:g}"
-        for label in examples["label"]
-    ]
 
 
 def assemble_report(

@@ -34,9 +34,10 @@ def describe_slices(report: Report) -> list[str]:
     if not tested:
         return ["No slice could be tested against the rest."] if report.slice_tests else []
     over = count_of(len(tested), "slice")
+    metric = report.primary_metric
     flagged = [
-        f"{_name_slice(test.slice)}: {format_score_value(abs(test.difference))} {'above' if test.difference > 0 else 'below'} the rest "
-        f"({format_p_value(test.p_adjusted)} after correction over {over})"
+        f"{_name_slice(test.slice)}: {format_score_value(abs(test.difference), metric)} "
+        f"{'above' if test.difference > 0 else 'below'} the rest ({format_p_value(test.p_adjusted)} after correction over {over})"
         for test in tested
         if test.is_flagged and test.difference is not None
     ]
@@ -118,7 +119,7 @@ def _write_test(test: SliceTest | None, score: Score) -> tuple[str, str, str]:
     if test.difference is None:
         # The reason stands beside it where the score is undefined for the same.
         return format_score(None, reason="" if test.reason == score.reason else test.reason), "–", "–"
-    return format_difference(test.difference), format_p(test.p_value), format_p(test.p_adjusted)
+    return format_difference(test.difference, metric=score.name), format_p(test.p_value), format_p(test.p_adjusted)
 
 
 def build_every_slice_tables(report: Report) -> list[Table]:
@@ -159,7 +160,7 @@ def build_every_slice_tables(report: Report) -> list[Table]:
 
 def _write_alone(score: Score | None) -> str:
     """Return a score without its reason, which the note of its table gives."""
-    return format_score(score.value, score.low, score.high) if score else "–"
+    return format_score(score.value, score.low, score.high, metric=score.name) if score else "–"
 
 
 def _explain_undefined(scores: Sequence[Score]) -> str:

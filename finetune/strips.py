@@ -21,7 +21,7 @@ from finetune.wording import (
     write_summary,
 )
 
-STEPS = (0.05, 0.1, 0.2, 0.25, 0.5, 1.0, 2.0, 5.0)
+STEPS = (0.05, 0.1, 0.2, 0.25, 0.5, *(step * 10**power for power in range(7) for step in (1.0, 2.0, 5.0)))
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class Scale:
         step = next((step for step in STEPS if (self.high - self.low) / step <= 8), (self.high - self.low) / 4)
         first = int(-(-self.low // step))
         return [
-            (self.place(number * step), f"{number * step:g}") for number in range(first, int(self.high // step) + 1)
+            (self.place(number * step), f"{number * step:,.6g}") for number in range(first, int(self.high // step) + 1)
         ]
 
 
@@ -125,7 +125,9 @@ def build_forest(report: Report) -> dict[str, Any]:
         "entries": entries,
         "marks": scale.marks(),
         "band": (scale.place(band.low), scale.place(band.high)) if band else None,
-        "band_text": f"expected band, {format_range(band.low, band.high)}: the score is {band.verdict}" if band else "",
+        "band_text": f"expected band, {format_range(band.low, band.high, metric)}: the score is {band.verdict}"
+        if band
+        else "",
         "is_band_comparable": band is not None and band.verdict != "not comparable",
     }
 

@@ -17,10 +17,10 @@ console = Console()
 
 def show_run(path: Path) -> None:
     """Print the summary of a run, where its report lies, and how to try its model."""
+    from finetune.card_examples import find_example, judges_pairs, write_command_text
     from finetune.data_checks import describe_rows
     from finetune.render import render_console
     from finetune.run_dir import RunDir, read_report
-    from finetune.task import get_task
 
     found = read_report(RunDir(path))
     console.print(render_console(found))
@@ -28,9 +28,11 @@ def show_run(path: Path) -> None:
         say(f"data:   {escape(line)}")
     say(f"report: [bold]{escape(str(RunDir(path).report_html))}[/]")
     if RunDir(path).model.exists():
-        demo = get_task(found.task).demo
-        is_pair = found.recipe["data"]["columns"]["text_pair"] is not None
-        text = "$'first text\\tsecond text'" if is_pair else f'"{demo[0] if demo else "your text"}"'
+        example = find_example(found)
+        if judges_pairs(found):
+            text = write_command_text(example if len(example) == 2 else ("first text", "second text"))
+        else:
+            text = f'"{example[0] if example else "your text"}"'
         say(f"try:    finetune predict {escape(str(path))} {escape(text)}")
 
 

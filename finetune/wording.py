@@ -13,6 +13,8 @@ from finetune.records import Report, Score, SeedSummaryRecord
 from finetune.scores import pick
 
 NOT_MEASURED = "not measured"
+BEFORE_TRAINING = "before training"
+CHANCE = "chance"
 SMALLEST_P = 1e-6
 """No number of resamples that anybody draws tells smaller p-values apart."""
 # They reorder or hide the text around them, so that what is read is not what is there.
@@ -162,13 +164,20 @@ def metric_title(name: str) -> str:
 
 
 def name_predictor(predictor: str) -> str:
-    """Return who predicts as a part of a sentence: a seed has a name of its own."""
-    return plain(predictor) if predictor.startswith("seed ") else f"the {plain(predictor)}"
+    """Return who predicts as a part of a sentence."""
+    if predictor == BEFORE_TRAINING:
+        return f"the model {BEFORE_TRAINING}"
+    return plain(predictor) if predictor == CHANCE or predictor.startswith("seed ") else f"the {plain(predictor)}"
 
 
 def has_classes(report: Report) -> bool:
     """Say whether answers are one class a row; numbers, sets of labels and likelihoods have findings of their own."""
     return report.regression is None and report.multilabel is None and report.language is None
+
+
+def name_collapse(report: Report) -> str:
+    """Return of what there is only one where the model says the same of every row."""
+    return "class" if has_classes(report) else "number" if report.regression else "set of labels"
 
 
 def main_predictor(report: Report) -> str:
