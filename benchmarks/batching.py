@@ -33,11 +33,12 @@ from finetune.checkpoint import Checkpoint, find_checkpoint
 from finetune.errors import MissingInputError
 from finetune.features import EncodedRow, Features, encode_features
 from finetune.machine import device_name, installed_versions, peak_memory_megabytes
-from finetune.model import load_classifier, load_tokenizer
+from finetune.model import LoadedModel, load_model
 from finetune.objectives.classification import Classification
 from finetune.predict import predict_logits
 from finetune.recipe import Recipe
 from finetune.run_dir import RunDir
+from finetune.start import load_tokenizer, open_start
 from finetune.trainer import FinetuneTrainer, build_arguments
 
 LABELS = ("unacceptable", "acceptable")
@@ -71,6 +72,12 @@ def load_sentences(checkpoint: Checkpoint, count: int) -> Features:
     return encode_features(rows, load_tokenizer(checkpoint), PADDED_LENGTH)
 
 
+def load_classifier(checkpoint: Checkpoint) -> LoadedModel:
+    """Return the checkpoint as a classifier."""
+    start = open_start(checkpoint)
+    return load_model(start, Classification(start.tokenizer, PADDED_LENGTH), LABELS)
+
+
 @dataclass(frozen=True)
 class PaddedTo(Classification):
     """Classification in batches that are all padded to one length, as run_glue has them."""
@@ -95,7 +102,7 @@ def build_trainer(
     )
     assert recipe.train is not None
     torch.manual_seed(0)
-    loaded = load_classifier(checkpoint, LABELS)
+    loaded = load_classifier(checkpoint)
     plan = plan_batch(32, None, 1)
     arguments = build_arguments(
         recipe, recipe.train, RunDir(folder).checkpoints, plan, 1, "fp32", "matthews_correlation", has_dev=False
@@ -137,7 +144,7 @@ def training_rows(checkpoint: Checkpoint, features: Features, steps: int, rounds
 
 def evaluation_row(checkpoint: Checkpoint, features: Features, rounds: int) -> Row:
     """Return evaluation of the same rows against padding to 128 in batches of 8, the Trainer's default."""
-    model = load_classifier(checkpoint, LABELS).model
+    model = load_classifier(checkpoint).model
 
     def measure(batch_size: int, pad_to: int | None) -> Callable[[], float]:
         def once() -> float:

@@ -15,9 +15,11 @@ from finetune.errors import FinetuneError, SettingError, UnavailableError
 from finetune.recipe_file import LoadedRecipe, load_recipe
 
 if TYPE_CHECKING:
+    from finetune.data import TaskData
     from finetune.model import LoadedModel
     from finetune.prepare import SeedJob
     from finetune.run_dir import RunDir
+    from finetune.start import Start
     from finetune.trainer import TrainOutcome
 
 Stage = Literal["recipe", "data", "model", "step"]
@@ -80,7 +82,7 @@ class _Checks:
     def __init__(self, loaded: LoadedRecipe) -> None:
         self.loaded = loaded
         self.recipe = loaded.recipe
-        self.found_data = self.checkpoint = None
+        self.found_data: TaskData | None = None
         self.parameters = 0
 
     def data(self) -> str:
@@ -94,18 +96,33 @@ class _Checks:
     def model(self) -> str:
         from finetune.checkpoint import find_checkpoint
         from finetune.model import count_parameters
+        from finetune.objective import build_objective
+        from finetune.start import find_start
+        from finetune.task import get_task
 
-        self.checkpoint = find_checkpoint(self.recipe.model)
-        labels = len(self.found_data.label_names) if self.found_data else 2
-        self.parameters = count_parameters(self.checkpoint, labels)
-        return f"{self.checkpoint.name}: {self.parameters:,} parameters, SHA-256 {self.checkpoint.sha256[:12]}"
+        if self.found_data is None:
+            if self.recipe.model.init == "scratch":
+                return ""
+            # Which head it gets, and so its size, depends on the data.
+            checkpoint = find_checkpoint(self.recipe.model)
+            return f"{checkpoint.name}: SHA-256 {checkpoint.sha256[:12]}"
+        task = get_task(self.recipe.task)
+        start = find_start(self.recipe, task, self.found_data)
+        objective = build_objective(self.recipe, task, self.found_data, start.tokenizer, start.config)
+        self.parameters = count_parameters(start, objective, self.found_data.label_names)
+        facts = [f"{self.parameters:,} parameters", *start.notes, *self._describe_origin(start)]
+        return f"{start.name}: {', '.join(facts)}"
+
+    def _describe_origin(self, start: "Start") -> list[str]:
+        behind = [f"made by {', then '.join(ancestor.run for ancestor in start.lineage)}"] if start.lineage else []
+        return [*behind, f"SHA-256 {start.sha256[:12]}"] if start.sha256 else behind
 
     def step(self) -> str:
         from finetune.prepare import prepare_job
         from finetune.processes import Processes
         from finetune.task import get_task
 
-        if self.found_data is None or self.checkpoint is None:
+        if self.found_data is None or not self.parameters:
             return ""
         if self.recipe.train is None:
             return "the recipe doesn't train"
@@ -117,13 +134,13 @@ class _Checks:
         import torch
 
         from finetune.machine import choose_threads, peak_memory_megabytes
-        from finetune.model import load_classifier
+        from finetune.model import load_model
         from finetune.run_dir import RunDir
 
         settings = job.recipe.train
         assert settings is not None and job.plan is not None
         torch.set_num_threads(choose_threads(settings.threads, 1))
-        loaded = load_classifier(job.checkpoint, job.data.label_names)
+        loaded = load_model(job.start, job.objective, job.data.label_names)
         outcomes = [self._train_for(steps, job, loaded, RunDir(folder)) for steps in TRIED_STEPS]
         few, many = outcomes[-2:]
         # What is set up once for each training falls out of the difference; noise may leave nothing of it.

@@ -6,6 +6,7 @@ for `model`. Imports no torch.
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,15 +20,12 @@ from finetune.errors import (
     first_line,
 )
 from finetune.hub import fetch_hub_files
-from finetune.recipe_sections import ModelSettings
+from finetune.recipe_sections import FOLDER_STARTS, ModelSettings
+from finetune.run_dir import RunDir, read_status
 
 WEIGHTS = "model.safetensors"
 PICKLES = ("pytorch_model.bin", "tf_model.h5", "flax_model.msgpack", "model.ckpt.index")
-HUB_PATTERNS = (
-    "config.json",
-    WEIGHTS,
-    "model.safetensors.index.json",
-    "model-*.safetensors",
+TOKENIZER_PATTERNS = (
     "tokenizer.json",
     "tokenizer_config.json",
     "vocab.txt",
@@ -37,6 +35,9 @@ HUB_PATTERNS = (
     "added_tokens.json",
     "spiece.model",
 )
+# What a model from scratch takes of a checkpoint.
+OUTLINE_PATTERNS = ("config.json", *TOKENIZER_PATTERNS)
+HUB_PATTERNS = (*OUTLINE_PATTERNS, WEIGHTS, "model.safetensors.index.json", "model-*.safetensors")
 
 
 @dataclass(frozen=True)
@@ -60,28 +61,58 @@ def find_checkpoint(settings: ModelSettings) -> Checkpoint:
         MissingInputError, UnavailableError: it isn't here, and the hub doesn't give it.
         DataError: weights missing, truncated, pickled, or not of the stated SHA-256.
     """
-    if settings.is_package:
-        folder = _package_folder(settings.checkpoint.removeprefix("package:"))
-    elif settings.is_local:
-        folder = Path(settings.checkpoint).expanduser()
-        if not folder.is_dir():
-            raise MissingInputError(f"model.checkpoint: no folder {settings.checkpoint}")
-        if (folder / "model" / "config.json").is_file():
-            folder = folder / "model"
-    elif Path(settings.checkpoint).is_dir():
-        raise SettingError(
-            "model.checkpoint",
-            f"'{settings.checkpoint}' reads as a hub id; the folder is written ./{settings.checkpoint}",
-        )
-    else:
-        folder = fetch_hub_files(settings.checkpoint, settings.revision, HUB_PATTERNS)
-    name = settings.checkpoint + (f"@{settings.revision}" if settings.revision else "")
-    checkpoint = open_checkpoint(folder, name)
+    assert settings.checkpoint is not None
+    folder = find_folder(settings.checkpoint, settings.revision)
+    checkpoint = open_checkpoint(folder, name_checkpoint(settings))
     if settings.sha256 is not None and checkpoint.sha256 != settings.sha256:
         raise DataError(
             f"{settings.checkpoint}: {WEIGHTS} has the SHA-256 {checkpoint.sha256}, the recipe expects {settings.sha256}"
         )
     return checkpoint
+
+
+def name_checkpoint(settings: ModelSettings) -> str:
+    """Return a checkpoint's name for people."""
+    return f"{settings.checkpoint}{f'@{settings.revision}' if settings.revision else ''}"
+
+
+def find_folder(
+    named: str, revision: str | None, patterns: Sequence[str] = HUB_PATTERNS, key: str = "model.checkpoint"
+) -> Path:
+    """Return the folder that a recipe names under `key`; of the hub, with the files that match `patterns`.
+
+    Raises:
+        MissingInputError, UnavailableError: it isn't here, and the hub doesn't give it.
+        SettingError: a folder is written as a hub id is.
+        DataError: a package holds no weights, or several.
+    """
+    if named.startswith("package:"):
+        return _package_folder(named.removeprefix("package:"))
+    if named.startswith(FOLDER_STARTS):
+        folder = Path(named).expanduser()
+        if not folder.is_dir():
+            raise MissingInputError(f"{key}: no folder {named}{_name_the_maker(folder)}")
+        return _model_of_run(folder, named, key)
+    if Path(named).is_dir():
+        raise SettingError(key, f"'{named}' reads as a hub id; the folder is written ./{named}")
+    return fetch_hub_files(named, revision, patterns)
+
+
+def _name_the_maker(folder: Path) -> str:
+    """Return which command makes a run that isn't there."""
+    *_, runs, recipe, _ = ("", "", "", *folder.parts)
+    return f"; make it first: finetune run {recipe}" if runs == "runs" else ""
+
+
+def _model_of_run(folder: Path, named: str, key: str) -> Path:
+    """Return where the model lies in a run's folder, or the folder itself where it is no run."""
+    # A link to the latest run may point elsewhere before everything is read.
+    folder = folder.resolve()
+    status = read_status(RunDir(folder))
+    if status is not None and status.state != "complete":
+        raise MissingInputError(f"{key}: the run {named} is {status.state}, not complete: {status.message}")
+    model = RunDir(folder).model
+    return model if (model / "config.json").is_file() else folder
 
 
 def open_checkpoint(folder: Path, name: str) -> Checkpoint:

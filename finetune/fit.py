@@ -5,6 +5,7 @@ Owns the order of those steps for a seed. The run around the seeds is `run`.
 
 import json
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,10 +16,10 @@ from finetune.data import groups_of
 from finetune.decisions import apply_decision, decide, fit_decision, read_decision
 from finetune.findings import Decision
 from finetune.machine import choose_threads, peak_memory_megabytes
-from finetune.model import load_classifier, place_on_device, save_model
+from finetune.model import load_model, place_on_device, save_model
 from finetune.objective import TrainedObjective
 from finetune.predict import build_predictions
-from finetune.prepare import SeedJob
+from finetune.prepare import SeedJob, take_seed
 from finetune.records import HistoryPoint, Measurement, Score
 from finetune.report import SeedResult
 from finetune.run_dir import RunDir, read_measurement, read_predictions, write_lines, write_record
@@ -31,6 +32,17 @@ if TYPE_CHECKING:
     from finetune.task import Part
 
 
+@dataclass(frozen=True)
+class _Fitted:
+    """What is known of a seed once it is fitted; see `SeedResult`."""
+
+    answers: AnyAnswers
+    measurement: Measurement
+    dev_answers: AnyAnswers | None
+    decision: Decision | None
+    start_answers: AnyAnswers | None
+
+
 def fit_seed(job: SeedJob, seed: int, run_dir: RunDir, *, resume: bool) -> SeedResult:
     """Train, predict and score one seed, or read what an interrupted run has finished of it.
 
@@ -39,27 +51,39 @@ def fit_seed(job: SeedJob, seed: int, run_dir: RunDir, *, resume: bool) -> SeedR
     """
     finished = job.processes.agree(read_measurement(run_dir) if resume and run_dir.predictions.exists() else None)
     if finished is None:
-        answers, dev_answers, decision, measurement = _train_and_predict(job, seed, run_dir, resume=resume)
+        fitted = _train_and_predict(take_seed(job, seed), seed, run_dir, resume=resume)
     else:
-        decision, measurement = read_decision(run_dir.decision), finished
-        answers = _read_answers(run_dir.predictions, job, "test", decision)
-        dev_answers = _read_answers(run_dir.dev_predictions, job, "dev", decision) if decision else None
+        fitted = _read_fitted(job, finished, run_dir)
     return SeedResult(
         seed,
-        answers,
-        measurement,
-        _score(job, answers) if job.processes.is_first else [],
+        fitted.answers,
+        fitted.measurement,
+        _score(job, fitted.answers) if job.processes.is_first else [],
         _read_history(run_dir, seed, job.task.primary_metric),
-        dev_answers,
-        decision,
+        fitted.dev_answers,
+        fitted.decision,
+        fitted.start_answers,
     )
 
 
-def _score(job: SeedJob, answers: Answers) -> list[Score]:
+def _score(job: SeedJob, answers: AnyAnswers) -> list[Score]:
     """Return the scores of one seed; of several, the slices have their intervals in the mean and the ensemble."""
     groups = groups_of(job.data.splits["test"].examples)
     measure = score_slices if len(job.recipe.seeds) == 1 else measure_slices
     return measure(job.task.metrics, answers, job.slices, job.recipe.evaluate.bootstrap, groups=groups)
+
+
+def _read_fitted(job: SeedJob, measurement: Measurement, run_dir: RunDir) -> _Fitted:
+    """Return what an interrupted run has written of a seed that it finished."""
+    decision = read_decision(run_dir.decision)
+    has_start = run_dir.start_predictions.exists()
+    return _Fitted(
+        _read_answers(run_dir.predictions, job, "test", decision),
+        measurement,
+        _read_answers(run_dir.dev_predictions, job, "dev", decision) if decision else None,
+        decision,
+        _read_answers(run_dir.start_predictions, job, "test", None) if has_start else None,
+    )
 
 
 def _read_answers(path: Path, job: SeedJob, part: "Part", decision: Decision | None) -> Answers:
@@ -67,9 +91,7 @@ def _read_answers(path: Path, job: SeedJob, part: "Part", decision: Decision | N
     return decide(job.features[part].labels, probabilities, decision)
 
 
-def _train_and_predict(
-    job: SeedJob, seed: int, run_dir: RunDir, *, resume: bool
-) -> tuple[Answers, Answers | None, Decision | None, Measurement]:
+def _train_and_predict(job: SeedJob, seed: int, run_dir: RunDir, *, resume: bool) -> _Fitted:
     import torch
     from transformers import set_seed
 
@@ -78,7 +100,11 @@ def _train_and_predict(
         run_dir.path.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(choose_threads(recipe.train.threads if recipe.train else None, processes.count))
     set_seed(seed)
-    loaded = load_classifier(job.checkpoint, job.data.label_names, may_draw_head=recipe.train is not None)
+    loaded = load_model(job.start, job.objective, job.data.label_names, may_draw_head=recipe.train is not None)
+    start_answers = None
+    if job.plan is not None and job.objective.measures_start and seed == recipe.seeds[0]:
+        place_on_device(loaded.model)
+        start_answers = _answer(job, loaded.model, "test")
     outcome = TrainOutcome(0.0, 0, 0, 0, None, None)
     resume_from = find_checkpoint_to_resume(run_dir) if resume else None
     if job.plan is not None:
@@ -124,12 +150,14 @@ def _train_and_predict(
         if decision is not None and dev_answers is not None:
             write_record(run_dir.decision, decision)
             write_lines(run_dir.dev_predictions, build_predictions(job.data, "dev", dev_answers))
+        if start_answers is not None:
+            write_lines(run_dir.start_predictions, build_predictions(job.data, "test", start_answers))
         write_lines(run_dir.predictions, build_predictions(job.data, "test", answers))
         # Written last: a seed with a measurement is a finished seed.
         write_record(run_dir.measurement, measurement)
         shutil.rmtree(run_dir.checkpoints, ignore_errors=True)
     processes.wait()
-    return answers, dev_answers, decision, measurement
+    return _Fitted(answers, measurement, dev_answers, decision, start_answers)
 
 
 def _answer(job: SeedJob, model: "PreTrainedModel", part: "Part") -> AnyAnswers:

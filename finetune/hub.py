@@ -83,10 +83,11 @@ def fetch_hub_files(
 
 def _list_missing(folder: Path, patterns: Sequence[str], kind: Literal["model", "dataset"]) -> list[str]:
     """Return which files that are needed are not in a folder of the cache, where a broken link counts for nothing."""
-    needed = _MODEL_FILES if kind == "model" else tuple((pattern,) for pattern in patterns)
+    files = [names for names in _MODEL_FILES if set(names) <= set(patterns)]
+    needed = files if kind == "model" else [(pattern,) for pattern in patterns]
     missing = [names[0] for names in needed if not any((folder / name).is_file() for name in names)]
     index = folder / "model.safetensors.index.json"
-    if kind == "model" and index.is_file() and not (folder / "model.safetensors").is_file():
+    if index.name in patterns and index.is_file() and not (folder / "model.safetensors").is_file():
         try:
             shards = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
         except (ValueError, KeyError, AttributeError):

@@ -1,9 +1,10 @@
-"""The model of a run: a checkpoint's weights, a head for the task, a tokenizer with a pad token.
+"""The model of a run: a body and the head that an objective asks, with the tokenizer that goes with them.
 
-Owns building models from checkpoints and writing them. Loads safetensors only, never runs code of a checkpoint, always in 32-bit
-floats, and decides here alone what pads. Finding and verifying a checkpoint is `checkpoint`.
+Owns building models from what a run starts from, and writing them. Loads safetensors only, never runs code of a checkpoint, and always
+in 32-bit floats. What a run starts from is `start`.
 """
 
+import copy
 import os
 import shutil
 from collections.abc import Sequence
@@ -12,10 +13,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from finetune.checkpoint import Checkpoint
-from finetune.errors import DataError, StorageError, first_line
+from finetune.errors import DataError, SettingError, StorageError, first_line
+from finetune.objective import Objective
+from finetune.start import Start, load_config, load_tokenizer
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+
+CLASSIFIER = "AutoModelForSequenceClassification"
+# What each class of transformers adds to a body, and which task makes it.
+_HEADS = {
+    CLASSIFIER: ("classification head", "text-classification"),
+    "AutoModelForNextSentencePrediction": ("next-sentence head", "nsp"),
+    "AutoModelForMaskedLM": ("masked-language-model head", "masked-lm"),
+    "AutoModelForCausalLM": ("causal-language-model head", "causal-lm"),
+    "AutoModelForPreTraining": ("pair of pretraining heads", "wikitext2-pretraining"),
+}
 
 
 @dataclass(frozen=True)
@@ -27,106 +40,97 @@ class LoadedModel:
     notes: tuple[str, ...] = ()
 
 
-def load_config(checkpoint: Checkpoint) -> "PretrainedConfig":
-    """Return the configuration of a checkpoint.
+def load_model(
+    start: Start, objective: Objective, label_names: Sequence[str], *, may_draw_head: bool = True
+) -> LoadedModel:
+    """Return the model that an objective asks, with an output for each of `label_names`, in 32-bit floats.
+
+    A head that the checkpoint has for these labels is kept, one for others is drawn anew, and so is one that is missing. Weights are
+    drawn from torch's generator: seed it first.
 
     Raises:
-        DataError: it is damaged, or of an architecture that needs code of its own.
+        DataError: the weights don't fit the architecture, or the labels not the head.
+        SettingError: the architecture has no such head.
     """
-    from transformers import AutoConfig
-
-    try:
-        return AutoConfig.from_pretrained(checkpoint.folder, trust_remote_code=False, local_files_only=True)
-    # Whatever a strange file trips over in the library, it is the file that is wrong.
-    except Exception as error:
-        raise DataError(f"{checkpoint.name}: config.json can't be used ({first_line(error)})") from None
-
-
-def load_tokenizer(checkpoint: Checkpoint) -> "PreTrainedTokenizerBase":
-    """Return the tokenizer of a checkpoint, with a pad token and right padding.
-
-    Raises:
-        DataError: none is there, or it is damaged.
-    """
-    from transformers import AutoTokenizer
-
-    try:
-        tokenizer: Any = AutoTokenizer.from_pretrained(
-            checkpoint.folder, trust_remote_code=False, local_files_only=True
-        )
-    # The library's Rust part raises Exception itself.
-    except Exception as error:
-        raise DataError(f"{checkpoint.name}: no usable tokenizer in the checkpoint ({first_line(error)})") from None
-    if tokenizer.pad_token is None:
-        # GPT-2 has no pad token; the mask keeps the model from reading it, so any token will do.
-        tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
-    if tokenizer.pad_token is None:
-        raise DataError(f"{checkpoint.name}: the tokenizer has neither a pad, an end nor an unknown token")
-    tokenizer.padding_side = "right"
-    return tokenizer
-
-
-def load_classifier(checkpoint: Checkpoint, label_names: Sequence[str], *, may_draw_head: bool = True) -> LoadedModel:
-    """Return the checkpoint with a classification head for `label_names`, in 32-bit floats.
-
-    A head that the checkpoint has for these labels is kept, one for others is drawn anew. Weights are drawn from torch's generator:
-    seed it first.
-
-    Raises:
-        DataError: the weights don't fit the architecture, the tokenizer not the weights, or the labels not the head.
-    """
-    from transformers import AutoModelForSequenceClassification
-
-    config, tokenizer = load_config(checkpoint), load_tokenizer(checkpoint)
-    has_same_labels = _compare_labels(checkpoint, label_names_of(config), label_names, may_differ=may_draw_head)
-    if len(tokenizer) > config.vocab_size:
-        raise DataError(
-            f"{checkpoint.name}: the tokenizer knows {len(tokenizer)} tokens, the model {config.vocab_size}; "
-            "they belong to different checkpoints"
-        )
-    config.num_labels = len(label_names)
-    config.id2label = dict(enumerate(label_names))
-    config.label2id = {name: number for number, name in enumerate(label_names)}
-    # Left to itself the model guesses this from the first batch's labels.
-    config.problem_type = "single_label_classification"
-    config.pad_token_id = tokenizer.pad_token_id
-    model, info = _load_pretrained(AutoModelForSequenceClassification, checkpoint, config)
-    fresh = sorted(info["missing_keys"]) + sorted(str(key[0]) for key in info["mismatched_keys"])
-    body = [key for key in fresh if key.startswith(f"{model.base_model_prefix}.") and "pooler" not in key]
-    if body:
-        raise DataError(
-            f"{checkpoint.name}: {len(body)} weights of the architecture are missing, {body[0]} first; "
-            f"is this a {config.model_type} checkpoint?"
-        )
+    config = _describe_head(start, objective, label_names)
+    if start.checkpoint is None:
+        model = _draw(start.name, objective.model_class, config)
+        return LoadedModel(model, start.tokenizer, (*start.notes, "all weights are drawn from the seed"))
+    is_fitted = _is_fitted_to(start, objective, label_names, may_differ=may_draw_head)
+    model, fresh, unused = _load_weights(start.checkpoint, objective.model_class, config)
     if not may_draw_head and fresh:
-        raise DataError(f"{checkpoint.name}: a fitted head is expected, missing are {', '.join(fresh)}")
+        raise _no_head(start.name, objective.model_class, fresh)
     notes = [f"new weights, drawn from the seed: {', '.join(fresh)}" if fresh else "the head of the checkpoint is kept"]
-    if not fresh and not has_same_labels:
+    if not fresh and not is_fitted:
         notes = ["the checkpoint's head was fitted to other labels; a new one is drawn from the seed"]
-        drawn = AutoModelForSequenceClassification.from_config(config, trust_remote_code=False)
+        drawn = _draw(start.name, objective.model_class, config)
         drawn.base_model.load_state_dict(model.base_model.state_dict())
         model = drawn
-    if info["unexpected_keys"]:
-        notes.append(
-            f"weights of the checkpoint that this task doesn't use: {', '.join(sorted(info['unexpected_keys']))}"
-        )
-    return LoadedModel(model, tokenizer, tuple(notes))
+    if unused:
+        notes.append(f"weights of the checkpoint that this task doesn't use: {', '.join(unused)}")
+    return LoadedModel(model, start.tokenizer, tuple(notes))
 
 
-def _compare_labels(checkpoint: Checkpoint, own: Sequence[str], wanted: Sequence[str], *, may_differ: bool) -> bool:
-    """Say whether a checkpoint's head, if it has one, speaks of the wanted labels; labels without names may be any."""
-    if list(own) == list(wanted) or all(name == f"LABEL_{number}" for number, name in enumerate(own)):
+def load_fitted(checkpoint: Checkpoint, model_class: str) -> LoadedModel:
+    """Return the model that a run made, all of whose weights have to be there.
+
+    Raises:
+        DataError: they are not, or don't fit the architecture.
+        SettingError: the architecture has no such head.
+    """
+    model, fresh, _ = _load_weights(checkpoint, model_class, load_config(checkpoint))
+    if fresh:
+        raise _no_head(checkpoint.name, model_class, fresh)
+    return LoadedModel(model, load_tokenizer(checkpoint))
+
+
+def _describe_head(start: Start, objective: Objective, label_names: Sequence[str]) -> "PretrainedConfig":
+    config: Any = copy.deepcopy(start.config)
+    # Left to itself a classifier guesses this from the first batch's labels.
+    config.problem_type = objective.problem_type
+    if objective.problem_type == "regression":
+        config.num_labels = 1
+    elif label_names:
+        config.num_labels = len(label_names)
+        config.id2label = dict(enumerate(label_names))
+        config.label2id = {name: number for number, name in enumerate(label_names)}
+    return config
+
+
+def _is_fitted_to(start: Start, objective: Objective, label_names: Sequence[str], *, may_differ: bool) -> bool:
+    """Say whether a checkpoint's head, if it has one, answers the objective's question about the same labels.
+
+    Raises:
+        DataError: it answers another one, and none may be drawn; or it has the labels in another order.
+    """
+    if objective.model_class != CLASSIFIER:
+        return True
+    # A checkpoint of others doesn't say which problem its head was fitted to.
+    if start.config.problem_type not in (None, objective.problem_type):
+        if not may_differ:
+            raise DataError(f"{start.name}: its head was fitted to another problem, {start.config.problem_type}")
+        return False
+    return not label_names or _compare_labels(start.name, start.config, label_names, may_differ=may_differ)
+
+
+def _compare_labels(name: str, config: "PretrainedConfig", wanted: Sequence[str], *, may_differ: bool) -> bool:
+    """Say whether a head speaks of the wanted labels; labels without names may be any."""
+    own = label_names_of(config)
+    if own == list(wanted) or all(label == f"LABEL_{number}" for number, label in enumerate(own)):
         return True
     if set(own) == set(wanted):
         raise DataError(
-            f"{checkpoint.name}: its labels are {', '.join(own)} in this order, here they are {', '.join(wanted)}; "
+            f"{name}: its labels are {', '.join(own)} in this order, here they are {', '.join(wanted)}; "
             f"state data.labels: [{', '.join(own)}]"
         )
     if not may_differ:
-        raise DataError(
-            f"{checkpoint.name}: it tells {', '.join(own)} apart, the rows are labelled {', '.join(wanted)}"
-        )
+        raise DataError(f"{name}: it tells {', '.join(own)} apart, the rows are labelled {', '.join(wanted)}")
     return False
+
+
+def _no_head(name: str, model_class: str, fresh: Sequence[str]) -> DataError:
+    head, task = _HEADS[model_class]
+    return DataError(f"{name}: it has no {head}, missing are {', '.join(fresh)}; fine-tune one first (task {task})")
 
 
 def place_on_device(model: "PreTrainedModel") -> None:
@@ -137,7 +141,15 @@ def place_on_device(model: "PreTrainedModel") -> None:
         model.to(torch.accelerator.current_accelerator())
 
 
-def _load_pretrained(kind: Any, checkpoint: Checkpoint, config: "PretrainedConfig") -> "tuple[PreTrainedModel, dict]":
+def _load_weights(
+    checkpoint: Checkpoint, model_class: str, config: "PretrainedConfig"
+) -> "tuple[PreTrainedModel, list[str], list[str]]":
+    """Return a checkpoint's model, the names of its weights that were drawn, and those of the checkpoint that it doesn't use.
+
+    Raises:
+        DataError: the weights can't be read, or some of the body are missing.
+        SettingError: the architecture has no such head.
+    """
     import torch
     from transformers.utils import logging
 
@@ -145,7 +157,7 @@ def _load_pretrained(kind: Any, checkpoint: Checkpoint, config: "PretrainedConfi
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     try:
-        return kind.from_pretrained(
+        model, info = _find_class(checkpoint.name, model_class, config).from_pretrained(
             checkpoint.folder,
             config=config,
             dtype=torch.float32,
@@ -157,6 +169,46 @@ def _load_pretrained(kind: Any, checkpoint: Checkpoint, config: "PretrainedConfi
         )
     except (OSError, ValueError, RuntimeError) as error:
         raise DataError(f"{checkpoint.name}: the weights can't be loaded ({first_line(error)})") from None
+    fresh = sorted(info["missing_keys"]) + sorted(str(key[0]) for key in info["mismatched_keys"])
+    body = [key for key in fresh if key.startswith(f"{model.base_model_prefix}.") and "pooler" not in key]
+    if body:
+        raise DataError(
+            f"{checkpoint.name}: {len(body)} weights of the architecture are missing, {body[0]} first; "
+            f"is this a {config.model_type} checkpoint?"
+        )
+    return model, fresh, sorted(info["unexpected_keys"])
+
+
+def _draw(name: str, model_class: str, config: "PretrainedConfig") -> "PreTrainedModel":
+    """Return a model with all weights drawn from torch's generator.
+
+    Raises:
+        SettingError: the architecture has no such head, or can't be of this shape.
+    """
+    import torch
+
+    try:
+        return _find_class(name, model_class, config).from_config(config, dtype=torch.float32, trust_remote_code=False)
+    # What a strange shape trips over in the library.
+    except (ValueError, KeyError, TypeError, RuntimeError, ZeroDivisionError) as error:
+        raise SettingError("model.shape", f"{name}: no model can be of this shape ({first_line(error)})") from None
+
+
+def _find_class(name: str, model_class: str, config: "PretrainedConfig") -> Any:
+    """Return a class of transformers by its name.
+
+    Raises:
+        SettingError: it knows no model of this architecture.
+    """
+    import transformers
+
+    kind: Any = getattr(transformers, model_class)
+    if type(config) not in kind._model_mapping:
+        raise SettingError(
+            "model.checkpoint",
+            f"{name}: architecture {config.model_type} has no {_HEADS[model_class][0]} in transformers",
+        )
+    return kind
 
 
 def label_names_of(config: "PretrainedConfig") -> list[str]:
@@ -165,20 +217,18 @@ def label_names_of(config: "PretrainedConfig") -> list[str]:
     return [names[number] for number in sorted(names)]
 
 
-def count_parameters(checkpoint: Checkpoint, labels: int) -> int:
-    """Return the number of parameters of the classifier, without loading a weight."""
-    import torch
-    from transformers import AutoModelForSequenceClassification
+def count_parameters(start: Start, objective: Objective, label_names: Sequence[str]) -> int:
+    """Return the number of parameters of the model that an objective asks, without loading or drawing a weight.
 
-    config = load_config(checkpoint)
-    config.num_labels = labels
-    try:
-        with torch.device("meta"):
-            model = AutoModelForSequenceClassification.from_config(config, trust_remote_code=False)
-    except ValueError:
-        raise DataError(
-            f"{checkpoint.name}: architecture {config.model_type} has no classification head in transformers"
-        ) from None
+    Weights that are tied count once.
+
+    Raises:
+        SettingError: the architecture has no such head, or can't be of this shape.
+    """
+    import torch
+
+    with torch.device("meta"):
+        model = _draw(start.name, objective.model_class, _describe_head(start, objective, label_names))
     return sum(parameter.numel() for parameter in model.parameters())
 
 

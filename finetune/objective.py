@@ -1,6 +1,6 @@
 """What an objective is: how rows become features and batches, what loss they give, what a fitted model answers.
 
-Owns the two protocols and which class serves a task; each class has its module in `objectives/`. The straight line of a run
+Owns the protocols and which class serves a task; each class has its module in `objectives/`. The straight line of a run
 (`prepare`, `trainer`, `fit`) knows an objective by these methods alone.
 """
 
@@ -61,6 +61,20 @@ class Objective(Protocol):
         Raises:
             InvalidResultError: an output is not finite.
         """
+        ...
+
+
+@runtime_checkable
+class DrawnObjective(Objective, Protocol):
+    """An objective that shows a model more than the row, drawn by the seed, such as worked examples."""
+
+    @property
+    def encodes_by_seed(self) -> bool:
+        """Say whether the features of a row differ from seed to seed."""
+        ...
+
+    def for_seed(self, seed: int) -> "DrawnObjective":
+        """Return the objective as another seed draws it."""
         ...
 
 

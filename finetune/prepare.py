@@ -1,24 +1,25 @@
-"""What every seed of a run shares, settled before anything is written: checkpoint, features, slices, how a batch is cut.
+"""What every seed of a run shares, settled before anything is written: where it starts, features, slices, how a batch is cut.
 
 Owns finding out what can be wrong with a recipe, its data and its checkpoint together. What is done for one seed is `fit`.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from finetune.annotations import find_annotated_rows
 from finetune.batching import BatchPlan, plan_batch
-from finetune.checkpoint import Checkpoint, find_checkpoint
 from finetune.data import texts_of
 from finetune.decisions import refuse_threshold_of_many_labels
 from finetune.errors import SettingError
 from finetune.machine import Precision, choose_precision
-from finetune.model import load_config, load_tokenizer
-from finetune.objective import Objective, build_objective
+from finetune.model import count_parameters
+from finetune.objective import DrawnObjective, Objective, build_objective
 from finetune.processes import Processes
 from finetune.records import DataRecord
 from finetune.slices import find_slices
+from finetune.start import Start, find_start
+from finetune.text_features import lengths_of_examples
 
 if TYPE_CHECKING:
     import numpy as np
@@ -46,7 +47,7 @@ class SeedJob:
     task: "Task"
     data: "TaskData"
     record: DataRecord
-    checkpoint: Checkpoint
+    start: Start
     features: "Mapping[Part, FeatureRows]"
     slices: "dict[str, NDArray[np.int64]]"
     processes: Processes
@@ -56,7 +57,7 @@ class SeedJob:
 
 
 def prepare_job(loaded: "LoadedRecipe", task: "Task", data: "TaskData", processes: Processes) -> SeedJob:
-    """Find the checkpoint, encode every split once, and settle what can be wrong before anything is written.
+    """Find the start, encode every split once, and settle what can be wrong before anything is written.
 
     Raises:
         FinetuneError: the checkpoint isn't here, or doesn't fit the recipe; a setting doesn't fit the data or the machine.
@@ -65,12 +66,13 @@ def prepare_job(loaded: "LoadedRecipe", task: "Task", data: "TaskData", processe
     plan = plan_batch(train.batch_size, train.micro_batch_size, processes.count) if train else None
     precision = choose_precision(train.precision) if train else "fp32"
     refuse_threshold_of_many_labels(loaded.recipe.evaluate, len(data.label_names))
-    checkpoint = find_checkpoint(loaded.recipe.model)
-    tokenizer = load_tokenizer(checkpoint)
-    objective = build_objective(loaded.recipe, task, data, tokenizer, load_config(checkpoint))
-    features = {part: objective.encode(split.examples, part) for part, split in data.splits.items()}
+    start = find_start(loaded.recipe, task, data)
+    objective = build_objective(loaded.recipe, task, data, start.tokenizer, start.config)
+    # Counted for its refusals: a head or a shape that there isn't is found before anything is encoded.
+    count_parameters(start, objective, data.label_names)
+    features = _encode_splits(objective, loaded.recipe, data)
     record = add_token_counts(data.record, features)
-    slices, notes = find_test_slices(task, data, features["test"].lengths, record)
+    slices, notes = find_test_slices(task, data, lengths_of_examples(features["test"]), record)
     record = record.model_copy(update={"notes": [*record.notes, *notes]})
     if train is not None:
         _refuse_unscored_best(train, len(features["train"]))
@@ -80,7 +82,7 @@ def prepare_job(loaded: "LoadedRecipe", task: "Task", data: "TaskData", processe
         task,
         data,
         record,
-        checkpoint,
+        start,
         features,
         slices,
         processes,
@@ -88,6 +90,23 @@ def prepare_job(loaded: "LoadedRecipe", task: "Task", data: "TaskData", processe
         precision,
         objective,
     )
+
+
+def take_seed(job: SeedJob, seed: int) -> SeedJob:
+    """Return the job of one seed: where the seed draws what is shown with a row, the rows are encoded anew."""
+    if not isinstance(job.objective, DrawnObjective) or not job.objective.encodes_by_seed:
+        return job
+    objective = job.objective.for_seed(seed)
+    return replace(job, objective=objective, features=_encode_splits(objective, job.recipe, job.data))
+
+
+def _encode_splits(objective: Objective, recipe: "Recipe", data: "TaskData") -> "dict[Part, FeatureRows]":
+    """Return the features of every split that goes through the model."""
+    return {
+        part: objective.encode(split.examples, part)
+        for part, split in data.splits.items()
+        if part != "train" or recipe.train is not None
+    }
 
 
 def _refuse_unscored_best(train: "TrainSettings", rows: int) -> None:
@@ -105,6 +124,8 @@ def find_test_slices(
     """Return the slices of the test rows, and what is to be said of their annotations; `lengths` (rows,) are tokens."""
     test = data.splits["test"]
     slices = find_slices(task, test, data.slice_columns, _list_shared_test_rows(record), lengths)
+    if task.annotations is None:
+        return slices, ()
     labels = [data.label_names[label] for label in test.examples["label"]]
     annotated = find_annotated_rows(task, list(test.examples["row"]), texts_of(test.examples), labels)
     return slices | annotated.slices, annotated.notes
@@ -122,7 +143,7 @@ def add_token_counts(record: DataRecord, features: "Mapping[Part, FeatureRows]")
         if split.part not in features:
             splits.append(split)
             continue
-        lengths = features[split.part].lengths
+        lengths = lengths_of_examples(features[split.part])
         found = {
             "truncated": features[split.part].truncated,
             "mean_tokens": round(float(lengths.mean()), 2),

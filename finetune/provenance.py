@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from finetune.machine import choose_threads, device_name, git_state, installed_versions, peak_memory_megabytes
-from finetune.records import Measurement, Provenance
+from finetune.records import Ancestor, Measurement, Provenance
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,7 @@ def build_provenance(
     threads: int | None,
     checkpoint: str,
     sha256: str,
+    lineage: Sequence[Ancestor] = (),
     jobs: int = 1,
 ) -> Provenance:
     """Return the provenance of a report; speeds are over the training time of all seeds together, `jobs` of them at a time."""
@@ -59,6 +60,7 @@ def build_provenance(
         parameters=measurements[0].parameters,
         checkpoint=checkpoint,
         checkpoint_sha256=sha256,
+        lineage=list(lineage),
         versions=installed_versions(),
         git=git_state(),
         notes=[*measurements[0].notes, *_note_jobs(jobs)],

@@ -233,6 +233,7 @@ def _resolve_paths(values: dict[str, Any], origins: Mapping[KeyPath, Origin]) ->
         ("data", "path", "dev"),
         ("data", "path", "test"),
         ("model", "checkpoint"),
+        ("model", "tokenizer"),
     ):
         *sections, key = path
         holder: Any = values
@@ -241,8 +242,7 @@ def _resolve_paths(values: dict[str, Any], origins: Mapping[KeyPath, Origin]) ->
         stated = holder.get(key) if isinstance(holder, dict) else None
         if not isinstance(stated, str) or path not in origins:
             continue
-        if key == "checkpoint" and not stated.startswith(FOLDER_STARTS):
+        # A hub id is no path, and an earlier run is named from where the command is given.
+        if sections == ["model"] and (not stated.startswith(FOLDER_STARTS) or stated.startswith("runs/")):
             continue
-        # An earlier run is named from where the command is given, everything else from the file that states it.
-        folder = Path() if stated.startswith("runs/") and key == "checkpoint" else origins[path].folder
-        holder[key] = str((folder / Path(stated).expanduser()).absolute())
+        holder[key] = str((origins[path].folder / Path(stated).expanduser()).absolute())

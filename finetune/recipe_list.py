@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from finetune.metrics import get_metric
 from finetune.recipe_file import list_recipes, load_recipe
+from finetune.recipe_sections import ModelSettings
 from finetune.task import get_task
 
 
@@ -40,12 +41,18 @@ def describe_recipes() -> list[RecipeRow]:
             RecipeRow(
                 name,
                 task.title,
-                recipe.model.checkpoint,
+                _name_start(recipe.model),
                 get_metric(task.primary_metric).title,
                 "; ".join(bands) or "none stated",
             )
         )
     return rows
+
+
+def _name_start(settings: ModelSettings) -> str:
+    """Return what a recipe starts from, in a word or two."""
+    named = str(settings.checkpoint or settings.architecture)
+    return f"{named}, from scratch" if settings.init == "scratch" else named
 
 
 def render_recipes_markdown(rows: list[RecipeRow]) -> str:

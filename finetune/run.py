@@ -164,8 +164,9 @@ def _run_in(
         [result.measurement for result in results],
         processes=processes.count,
         threads=recipe.train.threads if recipe.train else None,
-        checkpoint=job.checkpoint.name,
-        sha256=job.checkpoint.sha256,
+        checkpoint=job.start.name,
+        sha256=job.start.sha256,
+        lineage=job.start.lineage,
         jobs=min(jobs, len(recipe.seeds)),
     )
     report = assemble_report(job.name, evaluation, job.record, seeds, reason, provenance)

@@ -73,6 +73,11 @@ class RunDir:
         return self.path / "dev_predictions.jsonl"
 
     @property
+    def start_predictions(self) -> Path:
+        """The same for test rows before training, of an objective that is measured then."""
+        return self.path / "start_predictions.jsonl"
+
+    @property
     def rows(self) -> Path:
         """One JSON line a test row: its texts and label, in the order of the predictions."""
         return self.path / "rows.jsonl"

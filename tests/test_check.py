@@ -95,11 +95,15 @@ def test_a_damaged_checkpoint_is_65(tiny_bert: Path, here: Path) -> None:
     assert code == 65 and "truncated or damaged" in stages["model"][1]
 
 
+def test_a_length_that_the_checkpoint_cannot_take_is_told_of_the_model() -> None:
+    code, stages = check("data.max_length=999")
+    assert code == 78 and stages["model"][0] == "failed" and "2 to 64" in stages["model"][1]
+
+
 def test_what_only_a_step_can_tell_is_told() -> None:
     for override, saying in {
         "train.precision=fp16": "needs a GPU",
         "train.micro_batch_size=5": "16 / 5 = 3.2",
-        "data.max_length=999": "2 to 64",
     }.items():
         code, stages = check(override)
         assert code == 78 and stages["step"][0] == "failed" and saying in stages["step"][1], (override, stages)

@@ -10,9 +10,9 @@ from transformers import BertConfig, GPT2Config, PretrainedConfig, RobertaConfig
 from finetune.checkpoint import Checkpoint
 from finetune.errors import RecipeError
 from finetune.features import choose_max_length, encode_features
-from finetune.model import load_classifier, load_config, load_tokenizer
 from finetune.predict import predict_logits
-from tests.tiny import build_sentences
+from finetune.start import load_config, load_tokenizer
+from tests.tiny import build_sentences, load_classifier
 
 
 def checkpoint(folder: Path) -> Checkpoint:

@@ -12,7 +12,7 @@ from finetune.checkpoint import Checkpoint
 from finetune.errors import SettingError
 from finetune.features import EncodedRow
 from finetune.masking import NOT_PREDICTED, Masking, build_masking, mask_tokens
-from finetune.model import load_tokenizer
+from finetune.start import load_tokenizer
 
 MASK, SPECIAL = 4, np.array([0, 2, 3, 4])
 VOCABULARY = np.setdiff1d(np.arange(100), SPECIAL)

@@ -11,9 +11,12 @@ import torch
 from finetune.checkpoint import Checkpoint, find_checkpoint
 from finetune.errors import DataError
 from finetune.features import choose_max_length, encode_features
-from finetune.model import LoadedModel, count_parameters, label_names_of, load_classifier, load_config, load_tokenizer
+from finetune.model import LoadedModel, count_parameters, label_names_of
+from finetune.objectives.classification import Classification
 from finetune.predict import predict_logits
 from finetune.recipe_sections import ModelSettings
+from finetune.start import load_config, load_tokenizer, open_start
+from tests.tiny import load_classifier
 
 FAMILIES = ["tiny_bert", "tiny_gpt2", "tiny_roberta"]
 LABELS = ["no", "日本", "yes"]
@@ -68,7 +71,7 @@ def test_label_names_are_kept_in_their_order(checkpoint: Checkpoint, tmp_path: P
 
 
 def test_a_fitted_head_is_never_replaced_by_a_drawn_one(checkpoint: Checkpoint) -> None:
-    with pytest.raises(DataError, match="a fitted head is expected"):
+    with pytest.raises(DataError, match="it has no classification head, missing are .* fine-tune one first"):
         load_classifier(checkpoint, LABELS, may_draw_head=False)
 
 
@@ -131,7 +134,9 @@ def test_roberta_takes_512_tokens_of_514_positions(tiny_roberta: Path, tmp_path:
 
 
 def test_counted_parameters_are_those_of_the_loaded_model(checkpoint: Checkpoint) -> None:
-    assert count_parameters(checkpoint, len(LABELS)) == load(checkpoint, 1).model.num_parameters()
+    start = open_start(checkpoint)
+    counted = count_parameters(start, Classification(start.tokenizer, 64), LABELS)
+    assert counted == load(checkpoint, 1).model.num_parameters()
 
 
 def test_the_sha256_is_that_of_the_weights_file(checkpoint: Checkpoint) -> None:

@@ -26,7 +26,7 @@ from finetune.data import TaskData
 from finetune.errors import SettingError
 from finetune.loss import divide_losses
 from finetune.masking import NOT_PREDICTED
-from finetune.model import LoadedModel, load_config, load_tokenizer
+from finetune.model import LoadedModel
 from finetune.next_sentence import build_sentence_pairs
 from finetune.objectives import next_sentence, pretraining
 from finetune.objectives.next_sentence import NextSentence
@@ -34,6 +34,7 @@ from finetune.objectives.pretraining import Pretraining
 from finetune.pair_features import PairFeatures
 from finetune.recipe import Recipe
 from finetune.run_dir import RunDir
+from finetune.start import load_config, load_tokenizer
 from finetune.task import ObjectiveName, get_task
 from finetune.trainer import train_model
 from tests.tiny import build_sentences, build_tiny_checkpoint

@@ -12,8 +12,8 @@ from transformers import PreTrainedTokenizerBase
 from finetune.checkpoint import Checkpoint
 from finetune.errors import SettingError
 from finetune.features import encode_features
-from finetune.model import load_tokenizer
 from finetune.pair_features import cut_longest_first, encode_pairs
+from finetune.start import load_tokenizer
 from tests.tiny import WORDS
 
 TEXTS = st.lists(st.sampled_from([*WORDS, "Sees,", "zebra's", "é", "𝒳"]), min_size=1, max_size=12).map(" ".join)

@@ -16,7 +16,7 @@ from finetune.checkpoint import Checkpoint
 from finetune.errors import DataError, SettingError
 from finetune.features import encode_features
 from finetune.masking import NOT_PREDICTED
-from finetune.model import load_tokenizer
+from finetune.start import load_tokenizer
 from finetune.text_features import (
     TextFeatures,
     choose_piece_length,

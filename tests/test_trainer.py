@@ -14,12 +14,12 @@ from finetune.batching import plan_batch
 from finetune.checkpoint import Checkpoint
 from finetune.errors import InvalidResultError, RecipeError
 from finetune.features import Features, encode_features
-from finetune.model import load_classifier, load_tokenizer
 from finetune.objectives.classification import Classification
 from finetune.recipe import Recipe
 from finetune.run_dir import RunDir
+from finetune.start import load_tokenizer
 from finetune.trainer import FinetuneTrainer, build_arguments, train_model
-from tests.tiny import build_sentences, build_tiny_checkpoint
+from tests.tiny import build_sentences, build_tiny_checkpoint, load_classifier
 
 LABELS = ("acceptable", "unacceptable")
 
