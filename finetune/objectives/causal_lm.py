@@ -17,6 +17,7 @@ from finetune.features import EncodedRow, FeatureRows
 from finetune.likelihoods import answer_examples, sum_likelihoods
 from finetune.masking import NOT_PREDICTED
 from finetune.packing import PACKABLE, pack_rows
+from finetune.sentence_likelihood import is_causal
 from finetune.supervised_head import count_supervised, predict_supervised
 from finetune.text_features import TextFeatures, choose_piece_length, encode_overlapping, following_tokens
 
@@ -109,8 +110,14 @@ def build(
     """Return the objective of a recipe that learns to continue texts.
 
     Raises:
-        SettingError: max_length doesn't fit the checkpoint, or batches can't be packed exactly for it.
+        SettingError: the architecture fills masks, max_length doesn't fit the checkpoint, or batches can't be packed exactly for it.
     """
+    if not is_causal(config):
+        raise SettingError(
+            "model",
+            f"found a {config.model_type}, which reads in both directions; task {task.name} needs one that reads from left to right, "
+            "such as gpt2",
+        )
     is_packed = recipe.train is not None and recipe.train.batching == "packed"
     if is_packed and config.model_type not in PACKABLE:
         raise SettingError(

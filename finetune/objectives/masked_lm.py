@@ -12,10 +12,12 @@ from torch import Tensor, nn
 
 from finetune.answers import LanguageAnswers
 from finetune.batching import Collator, Slot, pad_rows
+from finetune.errors import SettingError
 from finetune.features import EncodedRow, FeatureRows
 from finetune.likelihoods import answer_examples, sum_likelihoods
 from finetune.masking import NOT_PREDICTED, Masking, build_masking
 from finetune.recipe_sections import TrainSettings
+from finetune.sentence_likelihood import is_causal
 from finetune.supervised_head import count_supervised, predict_supervised
 from finetune.text_features import TextFeatures, choose_piece_length, encode_side_by_side
 
@@ -90,8 +92,14 @@ def build(
     """Return the objective of a recipe that learns from masks.
 
     Raises:
-        SettingError: the tokenizer has no mask token, or max_length doesn't fit the checkpoint.
+        SettingError: the architecture can't fill masks, the tokenizer has no mask token, or max_length doesn't fit the checkpoint.
     """
+    if is_causal(config):
+        raise SettingError(
+            "model",
+            f"found a {config.model_type}, which reads from left to right; task {task.name} needs one that reads in both directions, "
+            "such as bert or roberta",
+        )
     # A model that is only measured is asked as a trained one would be.
     train = recipe.train or TrainSettings()
     masking = build_masking(tokenizer, train.mask_probability, whole_words=train.whole_word_masking)
