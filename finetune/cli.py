@@ -213,20 +213,20 @@ def schema() -> None:
 @app.command(rich_help_panel="Recipes")
 def init(
     data: Annotated[
-        Path, typer.Argument(help="A .csv, .tsv, .jsonl or .parquet file with a text and a label.", show_default=False)
+        Path, typer.Argument(help="A .csv, .tsv, .jsonl, .parquet or .txt file with your texts.", show_default=False)
     ],
     out: Annotated[
         Path | None, typer.Option(help="Recipe to write; default recipes/<file>.yaml.", show_default=False)
     ] = None,
     checkpoint: Annotated[str, typer.Option(help="Checkpoint to start from.")] = "google-bert/bert-base-uncased",
 ) -> None:
-    """Write a recipe for your own file: columns are guessed, every guess is said, the result is checked."""
+    """Write a recipe for your own file: task and columns are guessed, every guess is said, the result is checked."""
     from finetune.errors import OutputError
-    from finetune.init_recipe import guess_columns, render_recipe
+    from finetune.init_recipe import guess_recipe, render_recipe
     from finetune.recipe_file import load_recipe
     from finetune.run_dir import write_text
 
-    guess = guess_columns(data)
+    guess = guess_recipe(data)
     path = out or Path("recipes") / f"{data.stem}.yaml"
     if path.exists():
         raise OutputError(f"{path}: already there; nothing is overwritten, name another with --out")

@@ -1,6 +1,6 @@
 """Documents of a .txt file, as a table with one column `text` and a row for each document.
 
-Owns what a document is, and which reader serves a file. Documents without a visible character are none:
+Owns what a document is, the guess of it, and which reader serves a file. Documents without a visible character are none:
 
     line        a line, as it stands
     paragraph   lines up to a blank one, joined by a space, so that hard-wrapped lines are whole again
@@ -12,8 +12,9 @@ Lines are read by `text_files`; a document holds at most 16 MiB. Documents are r
 """
 
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from functools import partial
-from itertools import chain, pairwise
+from itertools import chain, islice, pairwise
 from pathlib import Path
 
 from finetune.errors import DataError
@@ -23,6 +24,8 @@ from finetune.text_files import LINE_LIMIT, place, read_lines, refuse_special_fi
 
 TEXT_SUFFIX = ".txt"
 ALL_SUFFIXES = (*SUFFIXES, TEXT_SUFFIX)
+LINES_LOOKED_AT = 2000
+SHARE_OF_BLANKS = 0.05
 Lines = Iterable[tuple[int, str]]
 # Whether a document begins here, the line, and its text.
 Pieces = Iterator[tuple[bool, int, str]]
@@ -61,6 +64,25 @@ def open_documents(path: Path, kind: Documents) -> Table:
     if first is None:
         raise DataError(f"{place(path)}: no documents, no line holds text")
     return Table(path, ("text",), chain([first], rows))
+
+
+def guess_documents(path: Path) -> tuple[Documents, str]:
+    """Return what a document of a text file seems to be, and why.
+
+    Raises:
+        FinetuneError: the file can't be read, or holds no text.
+    """
+    refuse_special_file(path)
+    lines = list(enumerate(islice(read_lines(path), LINES_LOOKED_AT), 1))
+    blank = sum(not line.strip() for _, line in lines)
+    if len(lines) == blank:
+        raise DataError(f"{place(path)}: no documents, no line holds text")
+    with suppress(DataError):
+        if sum(opens for opens, *_ in _cut_articles(path, lines)) > 1:
+            return "heading", "a document is what follows a heading ` = Title = `"
+    if blank >= SHARE_OF_BLANKS * len(lines):
+        return "paragraph", f"a document is a paragraph: {blank:,} of the first {len(lines):,} lines are blank"
+    return "line", f"a document is a line: {blank:,} of the first {len(lines):,} are blank"
 
 
 def _join(path: Path, pieces: Pieces, separator: str) -> Iterator[Row]:

@@ -1,6 +1,7 @@
 """What is wrong with a recipe, in words for users: one line a problem with its place, what was found, what is allowed.
 
-Owns the wording of schema errors and the checks that need the task beside the recipe. Finds no files; imports no torch.
+Owns the wording of schema errors and of wrong names. What a task can't do with a recipe is `objective_problems`. Finds no files;
+imports no torch.
 """
 
 import ast
@@ -14,6 +15,7 @@ from pydantic import BaseModel, ValidationError
 
 from finetune.errors import RecipeError, suggest
 from finetune.metrics import METRICS, get_metric
+from finetune.objective_problems import list_objective_problems
 from finetune.recipe import Band, Recipe
 from finetune.recipe_sections import SplitPaths
 from finetune.task import get_task
@@ -224,23 +226,9 @@ def list_name_problems(values: Mapping[str, Any], place: Place) -> list[str]:
 
 
 def list_semantic_problems(recipe: Recipe, place: Place) -> list[str]:
-    """Return what a recipe of the right shape and names still says wrongly of its data."""
-    problems = []
-    data, has_own_data = recipe.data, get_task(recipe.task).source is not None
-    if not has_own_data and data.path is None:
-        problems.append(f"{place(('data',))}: data.path: missing; task {recipe.task} has no data of its own")
-    if not has_own_data and data.path is not None and (data.columns.text is None or data.columns.label is None):
-        problems.append(
-            f"{place(('data', 'columns'))}: data.columns: text and label have to be named for task {recipe.task}"
-        )
-    if recipe.train is None and recipe.evaluate.decides_on_dev:
-        problems.append(
-            f"{place(('evaluate',))}: evaluate.temperature and evaluate.threshold are fitted on dev rows, of which "
-            "train: null has none"
-        )
-    if isinstance(data.labels, list) and len(set(data.labels)) != len(data.labels):
-        problems.append(f"{place(('data', 'labels'))}: data.labels: a label stands twice in {data.labels}")
-    return problems
+    """Return what a recipe of the right shape and names still says wrongly of its task."""
+    found = list_objective_problems(recipe, get_task(recipe.task))
+    return [f"{place(path)}: {'.'.join(path)}: {problem}" for path, problem in found]
 
 
 def _list_extra_problems(extra: Mapping[str, Any], place: Place) -> list[str]:

@@ -145,10 +145,10 @@ class DataSettings(Settings):
     """Cell separator of a CSV file, where it is not the comma."""
     documents: Literal["line", "paragraph", "heading", "file"] | None = None
     """What a document of a .txt file is: a line; lines up to a blank one; up to the next ` = Title = `; the whole file."""
-    replace: dict[str, str] | None = None
+    replace: dict[Annotated[str, Field(min_length=1)], str] | None = None
     """{text: text} put in its place in every row before anything else, such as "<br />": " "; absent: as the task has it."""
     labels: Annotated[list[str], Field(min_length=2)] | dict[str, str] | None = None
-    """Label names in the order of their ids, or {text in the file: name}; absent: found in the data and sorted."""
+    """Label names in the order of their ids (of a multi-label task: of its columns), or {text in the file: name}; absent: found in the data and sorted."""
     max_length: Annotated[int, Field(ge=2, strict=True)] | None = None
     """Longest input in tokens, special tokens included; absent: what the checkpoint allows."""
     max_train_rows: Positive | None = None

@@ -10,7 +10,7 @@ import pytest
 
 from finetune.data import TaskData, load_data
 from finetune.errors import DataError, FinetuneError, MissingInputError
-from finetune.init_recipe import Guess, guess_columns, render_recipe
+from finetune.init_recipe import Guess, guess_recipe, render_recipe
 from finetune.recipe_file import load_recipe
 from finetune.task import get_task
 from tests.tiny import build_sentences, write_cola_like, write_rows
@@ -41,8 +41,8 @@ def rows_loaded(data: TaskData) -> set[tuple[str, str]]:
 
 
 def test_a_csv_file_with_a_header(own_file: Path) -> None:
-    guess = guess_columns(own_file)
-    assert (guess.text, guess.label, guess.has_header, guess.delimiter) == ("text", "label", True, None)
+    guess = guess_recipe(own_file)
+    assert (*guess.columns.values(), guess.has_header, guess.delimiter) == ("text", "label", True, None)
     assert guess.labels == ("acceptable", "unacceptable")
     data = load_written(guess, own_file.parent)
     assert rows_loaded(data) == set(build_sentences(200))
@@ -51,8 +51,8 @@ def test_a_csv_file_with_a_header(own_file: Path) -> None:
 @pytest.mark.parametrize("separator", [";", "\t", "|"])
 def test_a_csv_file_with_another_separator(work: Path, separator: str) -> None:
     path = write(work / "rows.csv", [("verdict", "body"), *((label, text) for text, label in ROWS)], separator)
-    guess = guess_columns(path)
-    assert (guess.text, guess.label, guess.has_header, guess.delimiter) == ("body", "verdict", True, separator)
+    guess = guess_recipe(path)
+    assert (*guess.columns.values(), guess.has_header, guess.delimiter) == ("body", "verdict", True, separator)
     assert rows_loaded(load_written(guess, work)) == set(ROWS)
 
 
@@ -60,8 +60,8 @@ def test_the_four_columns_of_cola_without_a_header(work: Path) -> None:
     path = write_cola_like(work) / "cola" / "in_domain_train.tsv"
     # The first line has an empty mark, which a header could not have.
     path.write_text("".join(sorted(path.read_text().splitlines(keepends=True), reverse=True)))
-    guess = guess_columns(path)
-    assert (guess.text, guess.label, guess.has_header) == ("4", "2", False)
+    guess = guess_recipe(path)
+    assert (*guess.columns.values(), guess.has_header) == ("4", "2", False)
     assert guess.labels == ("0", "1")
     assert guess.reasons[2] == "the first line is data: columns are numbers"
     data = load_written(guess, work)
@@ -76,8 +76,8 @@ def test_words_for_labels_without_a_header_and_with_a_short_first_line(work: Pat
         ("spam", "Win now"),
         *((("ham", "spam")[n % 2], f"Text number {n}") for n in range(40)),
     ]
-    guess = guess_columns(write(work / f"rows{suffix}", rows, "\t" if suffix == ".tsv" else ","))
-    assert (guess.text, guess.label, guess.has_header) == ("2", "1", False)
+    guess = guess_recipe(write(work / f"rows{suffix}", rows, "\t" if suffix == ".tsv" else ","))
+    assert (*guess.columns.values(), guess.has_header) == ("2", "1", False)
     data = load_written(guess, work)
     assert ("Hello there", "ham") in rows_loaded(data)
 
@@ -85,16 +85,16 @@ def test_words_for_labels_without_a_header_and_with_a_short_first_line(work: Pat
 def test_a_jsonl_file(work: Path) -> None:
     rows = [{"id": n, "review": text, "stars": n % 5, "checked": None} for n, (text, _) in enumerate(ROWS)]
     (work / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    guess = guess_columns(work / "rows.jsonl")
-    assert (guess.text, guess.label, guess.has_header) == ("review", "stars", True)
+    guess = guess_recipe(work / "rows.jsonl")
+    assert (*guess.columns.values(), guess.has_header) == ("review", "stars", True)
     assert load_written(guess, work).label_names == ("0", "1", "2", "3", "4")
 
 
 def test_a_parquet_file(work: Path) -> None:
     columns = {"sentence": [text for text, _ in ROWS], "class": [label == "acceptable" for _, label in ROWS]}
     pyarrow.parquet.write_table(pyarrow.table(columns), work / "rows.parquet")
-    guess = guess_columns(work / "rows.parquet")
-    assert (guess.text, guess.label) == ("sentence", "class")
+    guess = guess_recipe(work / "rows.parquet")
+    assert tuple(guess.columns.values()) == ("sentence", "class")
     assert load_written(guess, work).label_names == ("false", "true")
 
 
@@ -103,18 +103,18 @@ def test_a_column_called_label_comes_before_one_with_fewer_values(work: Path) ->
         ("lang", "topic", "text"),
         *(("en" if n % 3 else "de", f"topic {n % 4}", text) for n, (text, _) in enumerate(ROWS)),
     ]
-    assert guess_columns(write(work / "rows.csv", rows)).label == "topic"
+    assert guess_recipe(write(work / "rows.csv", rows)).columns["label"] == "topic"
 
 
 def test_a_column_with_empty_cells_is_not_a_label(work: Path) -> None:
     rows = [("flag", "kind", "text"), *(("x" if n % 2 else "", "abc"[n % 3], text) for n, (text, _) in enumerate(ROWS))]
-    guess = guess_columns(write(work / "rows.csv", rows))
-    assert guess.label == "kind"
+    guess = guess_recipe(write(work / "rows.csv", rows))
+    assert guess.columns["label"] == "kind"
     assert load_written(guess, work).label_names == ("a", "b", "c")
 
 
 def test_every_guess_is_said(own_file: Path) -> None:
-    text, label, header = guess_columns(own_file).reasons
+    text, label, header = guess_recipe(own_file).reasons
     assert text.startswith("'text' is the text: ") and text.endswith(" characters on average")
     assert label == "'label' is the label: 2 different values in 200 rows (acceptable, unacceptable)"
     assert header == "the first line names the columns"
@@ -124,18 +124,18 @@ def test_every_guess_is_said(own_file: Path) -> None:
     "names", [("text: a", "- label"), ("null", "true"), ("#text", "la'bel"), ("te xt", "{label}"), ("1.5", "étiquette")]
 )
 def test_names_that_mean_something_in_yaml_come_through(work: Path, names: tuple[str, str]) -> None:
-    guess = guess_columns(write(work / "rows.csv", [names, *ROWS]))
-    assert (guess.text, guess.label) == names
+    guess = guess_recipe(write(work / "rows.csv", [names, *ROWS]))
+    assert tuple(guess.columns.values()) == names
     assert rows_loaded(load_written(guess, work)) == set(ROWS)
 
 
 @pytest.mark.parametrize("name", ["my rows.csv", "a: b.csv", "#1.csv", "rows é.csv", "two\nlines.csv"])
 def test_a_file_of_any_name_is_found_by_its_recipe(work: Path, name: str) -> None:
-    assert len(rows_loaded(load_written(guess_columns(write_rows(work / name, 40)), work))) == 40
+    assert len(rows_loaded(load_written(guess_recipe(write_rows(work / name, 40)), work))) == 40
 
 
 def test_a_recipe_names_its_file_relatively_so_that_both_can_move(own_file: Path) -> None:
-    guess = guess_columns(own_file)
+    guess = guess_recipe(own_file)
     assert "\n  path: rows.csv\n" in render_recipe(guess, "a/b", own_file.parent)
     elsewhere = own_file.parent / "recipes"
     assert "\n  path: ../rows.csv\n" in render_recipe(guess, "a/b", elsewhere)
@@ -167,7 +167,7 @@ def test_a_file_that_can_not_be_guessed_is_one_line(
     if rows is not None:
         write(path, rows)
     with pytest.raises(kind) as caught:
-        guess_columns(path)
+        guess_recipe(path)
     assert message in str(caught.value)
     assert str(caught.value).startswith(f"{path}:")
     assert "\n" not in str(caught.value)
@@ -193,6 +193,6 @@ def test_the_command_writes_a_recipe_that_checks(finetune: Callable, work: Path,
 def test_columns_of_published_files_are_guessed_right(
     real_data: Path, work: Path, name: str, text: str, label: str, has_header: bool
 ) -> None:
-    guess = guess_columns(real_data / name)
-    assert (guess.text, guess.label, guess.has_header) == (text, label, has_header)
+    guess = guess_recipe(real_data / name)
+    assert (*guess.columns.values(), guess.has_header) == (text, label, has_header)
     assert load_written(guess, work).record.splits[0].rows > 100
