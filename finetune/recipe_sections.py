@@ -136,9 +136,10 @@ class DataSettings(Settings):
     """Where the rows are and how they are cut."""
 
     path: str | SplitPaths | None = None
-    """A file, a folder holding train.*, dev.*, test.*, or {train, dev, test}; relative to the recipe that states it."""
+    """A file, a folder holding train.*, dev.* (or validation.*, valid.*, val.*), test.*, or {train, dev, test}; relative to the
+    recipe that states it."""
     columns: Columns = Columns()
-    """Which column is text, text_pair, label, id, group."""
+    """Which column is text, text_pair, label, labels, id, group; not needed where a language model learns from a column `text`."""
     header: bool | None = None
     """False where the first line is data; columns are then numbers. Absent: as the task's own files are, else true."""
     delimiter: Annotated[str, Field(min_length=1, max_length=1)] | None = None
@@ -148,7 +149,8 @@ class DataSettings(Settings):
     replace: dict[Annotated[str, Field(min_length=1)], str] | None = None
     """{text: text} put in its place in every row before anything else, such as "<br />": " "; absent: as the task has it."""
     labels: Annotated[list[str], Field(min_length=2)] | dict[str, str] | None = None
-    """Label names in the order of their ids (of a multi-label task: of its columns), or {text in the file: name}; absent: found in the data and sorted."""
+    """Label names in the order of their ids, or {text in the file: name}; absent: found in the data and sorted. Of a multi-label
+    task a name for each column of data.columns.labels; absent: the names of the columns."""
     max_length: Annotated[int, Field(ge=2, strict=True)] | None = None
     """Longest input in tokens, special tokens included; absent: what the checkpoint allows."""
     max_train_rows: Positive | None = None
