@@ -1,5 +1,6 @@
 """Features: every row once, as its tokenizer reads it, with what was cut off counted."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ def checkpoint(folder: Path) -> Checkpoint:
     return Checkpoint(folder, "tiny", "0" * 64)
 
 
-def examples_of(texts: list[str], pairs: list[str] | None = None) -> Dataset:
+def examples_of(texts: Sequence[str], pairs: Sequence[str] | None = None) -> Dataset:
     columns = {"text": texts, "label": [number % 2 for number in range(len(texts))]}
     return Dataset.from_dict(columns | ({} if pairs is None else {"text_pair": pairs}))
 
@@ -151,3 +152,35 @@ def test_a_row_of_the_longest_allowed_length_goes_through_the_model(any_checkpoi
     features = encode_features(examples_of(["dog " * 200]), loaded.tokenizer, limit)
     assert features.lengths.tolist() == [limit]
     assert np.isfinite(predict_logits(loaded.model, features, 8)).all()
+
+
+@pytest.mark.parametrize("pairs", [None, ["some red bird likes the old garden", ""] * 10])
+@pytest.mark.parametrize("limit", [7, 64])
+def test_rows_hold_what_the_tokenizer_itself_returns(
+    any_checkpoint: Checkpoint, pairs: list[str] | None, limit: int
+) -> None:
+    tokenizer = load_tokenizer(any_checkpoint)
+    texts = [text for text, _ in build_sentences(20)]
+    columns = [texts] if pairs is None else [texts, pairs]
+    expected = tokenizer(*columns, truncation=True, max_length=limit)
+    whole = tokenizer(*columns)
+    features = encode_features(examples_of(texts, pairs), tokenizer, limit)
+    rows = [features[number] for number in range(len(features))]
+    assert [row.input_ids.tolist() for row in rows] == expected["input_ids"]
+    if "token_type_ids" in expected:
+        assert [row.token_type_ids.tolist() for row in rows if row.token_type_ids is not None] == expected[
+            "token_type_ids"
+        ]
+    assert features.truncated == sum(len(ids) > limit for ids in whole["input_ids"])
+
+
+def test_a_tokenizer_without_a_rust_part_encodes_the_same_way() -> None:
+    from transformers import CanineTokenizer
+
+    tokenizer = CanineTokenizer()
+    assert not tokenizer.is_fast
+    texts = ["a dog", "", "the small farmer"]
+    features = encode_features(examples_of(texts), tokenizer, 10)
+    expected = tokenizer(texts, truncation=True, max_length=10)["input_ids"]
+    assert [features[number].input_ids.tolist() for number in range(3)] == expected
+    assert features.truncated == 1
