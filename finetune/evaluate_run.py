@@ -12,13 +12,13 @@ from pathlib import Path
 from finetune.baseline_answers import answer_by_recorded_train
 from finetune.data import TaskData, groups_of, load_data
 from finetune.decisions import apply_decision, read_decision
+from finetune.documents import open_rows
 from finetune.errors import DataError, MissingInputError, UsageError, as_finetune_error, first_line
 from finetune.fitted_run import FittedRun, load_run
 from finetune.objective import Objective, build_objective
 from finetune.predict import build_predictions, build_rows
 from finetune.prepare import add_token_counts, find_test_slices
 from finetune.provenance import build_provenance, start_clock
-from finetune.readers import open_table
 from finetune.recipe import Recipe
 from finetune.records import DataRecord, Measurement, Report, SharedRows
 from finetune.report import SeedResult, build_seed_record
@@ -206,7 +206,7 @@ def _recipe_for_rows(report: Report, data_path: Path | None, split: Part) -> Rec
         # Its bands speak of its test rows.
         values["expect"] = {}
     task = get_task(report.task)
-    if values["data"]["labels"] is None and task.labels is None:
+    if values["data"]["labels"] is None and task.labels is None and report.data.labels:
         values["data"] = {**values["data"], "labels": report.data.labels}
     return Recipe.model_validate(values)
 
@@ -215,7 +215,7 @@ def _find_slice_columns(report: Report, data_path: Path) -> list[str]:
     """Return those of the run's slice columns that a file has; new rows need not come with them."""
     task = get_task(report.task)
     layout = build_layout(Recipe.model_validate(report.recipe), task.source.layout if task.source else None)
-    table = open_table(data_path, header=layout.header, delimiter=layout.delimiter)
+    table = open_rows(data_path, layout)
     return [column for column in report.recipe["evaluate"]["slices"] if column in table.columns]
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from finetune.annotations import find_annotated_rows
 from finetune.batching import BatchPlan, plan_batch
 from finetune.data import texts_of
+from finetune.data_checks import label_texts
 from finetune.decisions import refuse_threshold_of_many_labels
 from finetune.errors import SettingError
 from finetune.machine import Precision, choose_precision
@@ -126,7 +127,7 @@ def find_test_slices(
     slices = find_slices(task, test, data.slice_columns, _list_shared_test_rows(record), lengths)
     if task.annotations is None:
         return slices, ()
-    labels = [data.label_names[label] for label in test.examples["label"]]
+    labels = label_texts(test.examples, data.label_names)
     annotated = find_annotated_rows(task, list(test.examples["row"]), texts_of(test.examples), labels)
     return slices | annotated.slices, annotated.notes
 
