@@ -218,7 +218,7 @@ def build_arguments(
         "remove_unused_columns": False,
         "disable_tqdm": True,
     }
-    # Every weight of a classifier takes part in each step, so DDP need not look for those that don't.
+    # Every weight takes part in each step, be it with a gradient of zero, so DDP need not look for those that don't.
     defaults = {"logging_steps": logging_steps, "report_to": "none", "ddp_find_unused_parameters": False}
     open_fields: dict[str, Any] = {**defaults, **settings.extra}
     try:

@@ -69,6 +69,8 @@ def test_a_batch_without_anything_to_predict_has_no_loss_and_no_gradient(archite
     assert losses.shape == is_right.shape == (0,)
     assert losses.sum().item() == 0
     gradients = gradients_of(model, losses.sum())
+    # Processes wait for the gradient of every weight.
+    assert gradients.keys() == dict(model.named_parameters()).keys()
     assert all(gradient.abs().max() == 0 for gradient in gradients.values())
 
 
