@@ -21,8 +21,9 @@ from finetune.errors import InvalidResultError, SettingError
 from finetune.objectives.minimal_pairs import MinimalPairs, build
 from finetune.recipe import Recipe
 from finetune.records import DataRecord
-from finetune.sentence_likelihood import Likelihood, encode_sentences, score_sentences
+from finetune.sentence_likelihood import CausalQueries, Likelihood, encode_sentences, score_sentences
 from finetune.task import get_task
+from finetune.token_likelihoods import ask_tokens
 from tests.tiny import load_tokenizer
 
 TEXTS = [
@@ -167,3 +168,11 @@ def test_an_output_that_is_not_finite_is_refused(tiny_gpt2: Path) -> None:
         model.transformer.ln_f.weight.fill_(float("nan"))
     with pytest.raises(InvalidResultError, match="not finite on 4 of 4 rows"):
         score(model, tokenizer, TEXTS)
+
+
+def test_processes_share_the_rows_out_and_none_is_asked_twice(tiny_gpt2: Path) -> None:
+    model, tokenizer = load(tiny_gpt2, AutoModelForCausalLM)
+    queries = CausalQueries(encode_sentences(TEXTS, tokenizer, 64, causal=True))
+    whole = ask_tokens(model, queries, queries.lengths, 1)
+    shares = [ask_tokens(model, queries, queries.lengths, 1, process=process, processes=2) for process in (0, 1)]
+    assert sorted(float(values.sum()) for share in shares for values in share) == sorted(map(np.sum, whole))
