@@ -1,8 +1,9 @@
 """Masked and causal language models: what is asked, what it costs to be wrong, and that neither hangs on how batches are cut."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,56 +11,25 @@ import numpy as np
 import pytest
 import torch
 from datasets import Dataset
-from transformers import AutoModelForCausalLM, AutoModelForMaskedLM, AutoModelForSequenceClassification
+from transformers import AutoModelForCausalLM
 
 from finetune import likelihoods
-from finetune.batching import Slot, plan_batch
+from finetune.batching import Slot
 from finetune.checkpoint import Checkpoint
 from finetune.errors import DataError, SettingError
-from finetune.masking import NOT_PREDICTED, build_masking
-from finetune.model import LoadedModel
+from finetune.masking import NOT_PREDICTED
 from finetune.objectives import causal_lm, classification, masked_lm
 from finetune.objectives.causal_lm import CausalLM
 from finetune.objectives.classification import Classification
 from finetune.objectives.masked_lm import MaskedLM
 from finetune.recipe import Recipe
-from finetune.run_dir import RunDir
 from finetune.start import load_config, load_tokenizer
 from finetune.task import get_task
-from finetune.trainer import train_model
-from tests.tiny import build_sentences, build_tiny_checkpoint
+from tests.language_training import Objective, Tiny, Trained, assert_same, texts, train_once
+from tests.tiny import build_tiny_checkpoint
 
 # None of these objectives asks anything of the data.
 NO_DATA: Any = None
-Objective = MaskedLM | CausalLM | Classification
-HEADS: dict[str, Any] = {
-    "AutoModelForMaskedLM": AutoModelForMaskedLM,
-    "AutoModelForCausalLM": AutoModelForCausalLM,
-    "AutoModelForSequenceClassification": AutoModelForSequenceClassification,
-}
-
-
-@dataclass(frozen=True)
-class Tiny:
-    """A checkpoint without dropout and the objectives on it."""
-
-    checkpoint: Checkpoint
-
-    def objective(self, kind: str) -> Objective:
-        """Return one of the objectives by name; pieces have at most 16 tokens."""
-        tokenizer = load_tokenizer(self.checkpoint)
-        if kind == "masked":
-            return MaskedLM(tokenizer, 16, build_masking(tokenizer, 0.15, whole_words=False))
-        if kind == "classification":
-            return Classification(tokenizer, 16, (0.7, 1.9), auxiliary_lm_weight=0.5)
-        return CausalLM(tokenizer, 16, is_packed=kind == "packed")
-
-    def model(self, objective: Objective) -> Any:
-        """Return the model that an objective asks, its new weights drawn from a fixed seed."""
-        torch.manual_seed(3)
-        config = load_config(self.checkpoint)
-        config.pad_token_id = objective.tokenizer.pad_token_id
-        return HEADS[objective.model_class].from_pretrained(self.checkpoint.folder, config=config)
 
 
 @pytest.fixture(scope="module")
@@ -72,14 +42,6 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Tiny]:
     return {"masked": encoder, "padded": decoder, "packed": decoder, "classification": decoder}
 
 
-def texts(rows: int) -> Dataset:
-    """Return sentences of ragged lengths, some far longer than a piece, one without a token to mask."""
-    pairs = build_sentences(rows)
-    found = [text * (4 if number % 7 == 3 else 1) for number, (text, _) in enumerate(pairs)]
-    found[1] = ""
-    return Dataset.from_dict({"text": found, "label": [int(label == "acceptable") for _, label in pairs]})
-
-
 def collate(objective: Objective, features: Any, seed: int = 0, epoch: int = 0) -> dict[str, torch.Tensor]:
     batch = objective.collate(
         [(features[number], Slot(number, epoch=epoch, seed=seed)) for number in range(len(features))]
@@ -87,63 +49,37 @@ def collate(objective: Objective, features: Any, seed: int = 0, epoch: int = 0) 
     return {name: tensor for name, tensor in batch.items() if not name.endswith("_count")}
 
 
-def train_once(tiny: Tiny, kind: str, folder: Path, micro_batch_size: int | None) -> tuple[list[dict], dict]:
-    """Return the events and weights of a short training with SGD, so that a wrong scale of the gradient can't hide behind Adam."""
-    objective = tiny.objective(kind)
-    recipe = Recipe.model_validate(
-        {
-            "task": "cola",
-            "model": {"checkpoint": "./tiny"},
-            "train": {
-                "epochs": 1,
-                "batch_size": 8,
-                "learning_rate": 0.1,
-                "precision": "fp32",
-                "save_every": "never",
-                "batching": "packed" if kind == "packed" else "padded",
-                "extra": {"optim": "sgd"},
-            },
-        }
-    )
-    loaded = LoadedModel(tiny.model(objective), objective.tokenizer)
-    train_model(
-        loaded,
-        objective.encode(texts(19), "train"),
-        None,
-        recipe,
-        RunDir(folder),
-        plan=plan_batch(8, micro_batch_size, 1),
-        seed=3,
-        precision="fp32",
-        metric="matthews_correlation",
-        objective=objective,
-        title="",
-    )
-    events = [json.loads(line) for line in RunDir(folder).events.read_text().splitlines()]
-    return events, {name: weight.detach() for name, weight in loaded.model.named_parameters()}
-
-
 @pytest.mark.parametrize("kind", ["masked", "padded", "packed", "classification"])
 def test_losses_gradients_and_weights_do_not_depend_on_accumulation(
     tiny: dict[str, Tiny], tmp_path: Path, kind: str
 ) -> None:
-    whole, weights = train_once(tiny[kind], kind, tmp_path / "whole", None)
-    for micro in (4, 1):
-        cut, cut_weights = train_once(tiny[kind], kind, tmp_path / f"cut{micro}", micro)
-        assert len(whole) == len(cut) >= 3
-        for name in ("loss", "gradient_norm"):
-            np.testing.assert_allclose([event[name] for event in cut], [event[name] for event in whole], rtol=1e-5)
-        for name, weight in weights.items():
-            torch.testing.assert_close(cut_weights[name], weight, atol=1e-6, rtol=1e-4, msg=name)
+    whole = train_once(tiny[kind], kind, tmp_path / "whole", None)
+    assert_same(train_once(tiny[kind], kind, tmp_path / "cut", 2), whole)
 
 
 def test_packed_training_is_padded_training(tiny: dict[str, Tiny], tmp_path: Path) -> None:
-    padded, weights = train_once(tiny["padded"], "padded", tmp_path / "padded", None)
-    packed, packed_weights = train_once(tiny["packed"], "packed", tmp_path / "packed", None)
-    for name in ("loss", "gradient_norm"):
-        np.testing.assert_allclose([event[name] for event in packed], [event[name] for event in padded], rtol=1e-5)
-    for name, weight in weights.items():
-        torch.testing.assert_close(packed_weights[name], weight, atol=1e-6, rtol=1e-4, msg=name)
+    padded = train_once(tiny["padded"], "padded", tmp_path / "padded", None)
+    assert_same(train_once(tiny["packed"], "packed", tmp_path / "packed", None), padded)
+
+
+@pytest.mark.processes
+def test_losses_gradients_weights_and_answers_do_not_depend_on_processes(tiny: dict[str, Tiny], tmp_path: Path) -> None:
+    kinds = ("masked", "packed", "classification")
+    for kind in kinds:
+        (tmp_path / kind).mkdir()
+        (tmp_path / kind / "checkpoint").symlink_to(tiny[kind].checkpoint.folder)
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--standalone", "-m"]
+    done = subprocess.run(
+        [*command, "tests.language_training", str(tmp_path), *kinds],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    for kind in kinds:
+        found = Trained(**json.loads((tmp_path / kind / "trained.json").read_text(encoding="utf-8")))
+        assert_same(found, train_once(tiny[kind], kind, tmp_path / kind / "whole", None))
 
 
 @pytest.mark.parametrize("kind", ["masked", "padded"])
