@@ -4,6 +4,7 @@ Owns which keys belong to which objectives. Wrong keys and types are `recipe_pro
 """
 
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Final
 
 from finetune.documents import TEXT_SUFFIX
@@ -23,6 +24,16 @@ _TRAIN_KEYS: Final[dict[str, tuple[ObjectiveName, ...]]] = {
     "whole_word_masking": ("masked_lm", "pretraining"),
     "auxiliary_lm_weight": ("classification",),
 }
+_WORDS: Final[dict[ObjectiveName, str]] = {
+    "classification": "classification",
+    "next_sentence": "next sentence prediction",
+    "regression": "regression",
+    "multilabel": "multi-label classification",
+    "masked_lm": "masked language modelling",
+    "causal_lm": "causal language modelling",
+    "pretraining": "pretraining",
+    "minimal_pairs": "a comparison of minimal pairs",
+}
 _NAMED_LABELS: Final[tuple[ObjectiveName, ...]] = ("classification", "multilabel")
 
 
@@ -38,7 +49,7 @@ def _check_data(recipe: Recipe, task: Task) -> Iterator[Problem]:
     elif columns := list_column_problems(recipe, task, source.layout if source else None):
         yield from ((("data", "columns"), problem) for problem in columns)
     stated = (data.path.train, data.path.dev, data.path.test) if isinstance(data.path, SplitPaths) else (data.path,)
-    suffixes = {"." + path.rpartition(".")[2].lower() for path in stated if path}
+    suffixes = {Path(path).suffix.lower() for path in stated if path} - {""}
     if task.objective not in LEARNS_FROM_DOCUMENTS:
         if TEXT_SUFFIX in suffixes:
             yield (
@@ -94,6 +105,5 @@ def _check_evaluate(recipe: Recipe, task: Task) -> Iterator[Problem]:
         yield ("evaluate", "prompt"), f"task {task.name} has no prompt of its own; state template and answers"
 
 
-def _misplaced(task: Task, objectives: Iterable[str]) -> str:
-    known = ", ".join(name.replace("_", " ") for name in sorted(objectives))
-    return f"not for task {task.name}, which is {task.objective.replace('_', ' ')}; it is for {known}"
+def _misplaced(task: Task, objectives: Iterable[ObjectiveName]) -> str:
+    return f"{_WORDS[task.objective]} has no use for it; it is for {', '.join(sorted(_WORDS[name] for name in objectives))}"

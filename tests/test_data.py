@@ -15,7 +15,7 @@ from finetune.errors import DataError, FinetuneError, MissingInputError
 from finetune.recipe import Recipe
 from finetune.task import get_task
 from tests.test_hub import write_cache
-from tests.tiny import build_sentences, write_cola_like, write_rows
+from tests.tiny import WORDS, build_sentences, write_cola_like, write_rows
 
 PAIR = {"text": "text", "label": "label"}
 TRAINED: dict = {}
@@ -464,6 +464,216 @@ def test_too_few_rows_to_carve_say_so(work: Path) -> None:
     assert fails(path="rows.csv") == "2 rows in 2 groups are too few to carve 10% of them out"
 
 
+# Numbers, several labels at once, pairs
+
+
+def write_table(path: Path, header: str, rows: list[str]) -> Path:
+    path.write_text("\n".join([header, *rows]) + "\n", encoding="utf-8")
+    return path
+
+
+def test_numbers_are_cut_over_their_whole_extent(work: Path) -> None:
+    write_table(work / "rows.csv", "a,b,score", [f"one {n},two {n},{n / 100}" for n in range(500)])
+    columns = {"text": "a", "text_pair": "b", "label": "score"}
+    data = load("regression", path="rows.csv", columns=columns, train={"keep_best": True})
+    assert counts_of(data) == {"train": 405, "dev": 45, "test": 50}
+    assert data.label_names == () and data.record.labels == []
+    for split in data.record.splits:
+        assert split.labels == {} and split.contradictions is None
+        assert split.mean == pytest.approx(2.5, abs=0.25)
+    assert {type(label) for label in data.splits["test"].examples["label"]} == {float}
+
+
+def test_a_number_of_the_hub_has_the_fingerprint_of_the_written_one(work: Path) -> None:
+    write_table(work / "a.tsv", "text\tlabel", ["x\t3", "y\t4.50"])
+    pyarrow.parquet.write_table(pyarrow.table({"text": ["x", "y"], "label": [3.0, 4.5]}), work / "b.parquet")
+    found = [fingerprints(load("regression", path=name, train=None)) for name in ("a.tsv", "b.parquet")]
+    assert found[0] == found[1]
+
+
+def test_a_label_of_a_regression_that_is_text_names_its_cell(work: Path) -> None:
+    write_table(work / "rows.csv", "text,label", ["a,1.5", "b,high"])
+    assert fails(task="regression", path="rows.csv") == "rows.csv:3:label: label 'high' is not a number"
+    write_table(work / "rows.csv", "text,label", [f"text {n},3" for n in range(40)])
+    assert fails(task="regression", path="rows.csv") == (
+        "rows.csv: every train row is labelled '3.0', and from one number nothing can be learnt"
+    )
+
+
+def test_several_labels_are_named_by_their_columns(work: Path) -> None:
+    write_table(
+        work / "rows.tsv", "text\tnoun\tno, verb\tother", [f"text {n}\t{n % 2}\t{n % 3 // 2}\tx" for n in range(60)]
+    )
+    data = load("multilabel", path="rows.tsv", columns={"text": "text", "labels": ["no, verb", "noun"]})
+    assert data.label_names == ("no, verb", "noun")
+    examples = data.splits["train"].examples
+    assert str(examples.features["label"]) == "List(Value('int8'))"
+    assert all(
+        label == [int(text.split()[1]) % 3 // 2, int(text.split()[1]) % 2]
+        for text, label in zip(examples["text"], examples["label"], strict=True)
+    )
+    verbs, nouns = map(sum, zip(*examples["label"], strict=True))
+    assert data.record.splits[0].labels == {"no, verb": verbs, "noun": nouns}
+    message = fails(task="multilabel", path="rows.tsv", columns={"text": "text", "labels": ["noun", "other"]})
+    assert message == "rows.tsv:2:other: found 'x', a label that holds is 1, another 0"
+    assert "no column 'nuon' (data.columns.labels)" in fails(
+        task="multilabel", path="rows.tsv", columns={"text": "text", "labels": ["nuon"]}
+    )
+
+
+def test_minimal_pairs_are_shown_in_an_order_that_tells_nothing(work: Path) -> None:
+    rows = [{"good": f"They sing {n}.", "bad": f"They sings {n}.", "kind": "ab"[n % 2]} for n in range(400)]
+    (work / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    columns = {"text": "good", "text_pair": "bad"}
+    data = load("blimp", path="rows.jsonl", columns=columns, train=None, slices=["kind"])
+    examples = data.splits["test"].examples
+    assert data.label_names == ("first", "second")
+    assert 160 < sum(examples["label"]) < 240
+    for row, first, second, label in zip(
+        examples["row"], examples["text"], examples["text_pair"], examples["label"], strict=True
+    ):
+        number = int(row.partition("/")[2])
+        assert [(first, second), (second, first)][label] == (rows[number]["good"], rows[number]["bad"])
+        assert examples["slice:kind"][number] == rows[number]["kind"]
+    (work / "less.jsonl").write_text("\n".join(map(json.dumps, rows[100:])))
+    less = load("blimp", path="less.jsonl", columns=columns, train=None).splits["test"].examples
+    assert list(less["label"]) == list(examples["label"])[100:], "the order of a pair depends on other rows"
+
+
+# Texts without labels
+
+
+def write_articles(path: Path, articles: range, sentences: int = 8) -> Path:
+    """Write articles of different sentences, parted by headings."""
+    path.write_text(
+        "".join(
+            f"\n = Article {number} = \n\n"
+            + " ".join(
+                f"The {WORDS[part % len(WORDS)]} of article {number} is part {part}." for part in range(sentences)
+            )
+            + "\n"
+            for number in articles
+        )
+    )
+    return path
+
+
+def test_a_text_file_needs_no_columns(work: Path) -> None:
+    (work / "rows.txt").write_text("".join(f"Line {n}.\n\n" for n in range(50)))
+    data = load("masked-lm", path="rows.txt", columns={}, train={"keep_best": True})
+    assert counts_of(data) == {"train": 41, "dev": 4, "test": 5}
+    assert data.splits["train"].examples.column_names == ["text", "row"]
+    assert (data.label_names, data.record.labels, data.record.splits[0].labels) == ((), [], {})
+
+
+def test_the_text_column_of_a_table_is_the_document(work: Path) -> None:
+    write_table(work / "rows.csv", "text,body", [f"short {n},long text {n}" for n in range(40)])
+    assert load("causal-lm", path="rows.csv", columns={}).splits["train"].examples["text"][0].startswith("short")
+    stated = load("causal-lm", path="rows.csv", columns={"text": "body"})
+    assert stated.splits["train"].examples["text"][0].startswith("long text")
+    write_table(work / "rows.csv", "txt", ["a", "b"])
+    assert fails(task="causal-lm", path="rows.csv", columns={}) == (
+        "rows.csv: no column 'text' (data.columns.text), found are txt; did you mean 'txt'?"
+    )
+
+
+def test_copies_of_a_document_never_stand_on_two_sides(work: Path) -> None:
+    (work / "rows.txt").write_text("".join(f"{('Text', 'TEXT', ' text ')[n % 3]} {n // 3}\n" for n in range(150)))
+    data = load("masked-lm", path="rows.txt", columns={}, train={"keep_best": True})
+    assert data.record.shared_with_train == []
+    assert sum(counts_of(data).values()) == 150
+
+
+def test_one_document_can_not_be_parted(work: Path) -> None:
+    (work / "rows.txt").write_text("One line.\nAnd another.\n")
+    message = fails(task="masked-lm", path="rows.txt", columns={}, documents="file")
+    assert message.startswith("rows.txt: one document only, of which no test can be carved; data.documents says")
+    (work / "test.txt").write_text("Other lines.")
+    path = {"train": "rows.txt", "test": "test.txt"}
+    assert counts_of(load("masked-lm", path=path, columns={}, documents="file")) == {"train": 1, "test": 1}
+
+
+def test_an_empty_corpus_is_refused(work: Path) -> None:
+    (work / "rows.txt").write_text(" \n\n")
+    assert fails(task="causal-lm", path="rows.txt", columns={}) == "rows.txt: no documents, no line holds text"
+
+
+def test_sentences_are_paired_after_their_documents_were_parted(work: Path) -> None:
+    write_articles(work / "rows.txt", range(60))
+    data = load("nsp", path="rows.txt", columns={}, documents="heading", train={"keep_best": True})
+    documents = {part: {text.split()[4] for text in split.examples["text"]} for part, split in data.splits.items()}
+    strangers = {part: {text.split()[4] for text in split.examples["text_pair"]} for part, split in data.splits.items()}
+    assert [len(found) for found in documents.values()] == [49, 5, 6]
+    assert documents == strangers, "a sentence came from a document of another part"
+    assert data.label_names == ("IsNext", "NotNext")
+    assert data.record.splits[2].labels == {"IsNext": 21, "NotNext": 21}
+    assert [split.groups for split in data.record.splits] == [49, 5, 6]
+    assert {row.partition("/")[0] for row in rows_of(data, "test")} == {"test"}
+
+
+def test_rows_that_are_asked_for_are_pairs_where_sentences_are_paired(work: Path) -> None:
+    write_articles(work / "rows.txt", range(60))
+    data = load("nsp", path="rows.txt", columns={}, documents="heading", max_train_rows=100, max_test_rows=20)
+    assert counts_of(data) == {"train": 100, "test": 20}
+
+
+def test_pairs_have_the_slices_of_their_documents(work: Path) -> None:
+    rows = [f'"The cat {n} sat. It was grey. It ran to {n}. Then it slept.",{"ab"[n % 2]}' for n in range(30)]
+    write_table(work / "rows.csv", "text,kind", rows)
+    data = load("nsp", path="rows.csv", columns={"text": "text"}, slices=["kind"])
+    examples = data.splits["test"].examples
+    assert data.slice_columns == ("kind",)
+    for group, kind in zip(examples["group"], examples["slice:kind"], strict=True):
+        assert kind == "ab"[int(group.partition("/")[2]) % 2]
+
+
+def test_documents_of_one_sentence_make_no_pairs(work: Path) -> None:
+    (work / "rows.txt").write_text("".join(f"Just one sentence, number {n}.\n" for n in range(40)))
+    message = fails(task="nsp", path="rows.txt", columns={})
+    assert message.startswith("rows.txt (train): 36 documents with 36 sentences make 0 pairs of neighbours")
+
+
+# What is replaced, and what plays which part
+
+
+def test_texts_are_replaced_before_anything_else_and_it_is_said(work: Path) -> None:
+    rows = [f"a<br />{n},b{'<br />' * (n % 2)},{n % 2}" for n in range(20)]
+    columns = {"text": "a", "text_pair": "b", "label": "label"}
+    write_table(work / "rows.csv", "a,b,label", rows)
+    data = load(path="rows.csv", columns=columns, replace={"<br />": " ", "~": ""})
+    assert data.record.notes == ["`<br />` replaced by ' ' in 20 rows", "`~` replaced by '' in 0 rows"]
+    write_table(work / "rows.csv", "a,b,label", [row.replace("<br />", " ") for row in rows])
+    assert fingerprints(load(path="rows.csv", columns=columns)) == fingerprints(data)
+
+
+def test_a_task_has_its_own_replacements_which_the_recipe_may_change(work: Path) -> None:
+    write_table(work / "rows.csv", "text,label", [f"a<br />{n},{n % 2}" for n in range(20)])
+    assert "a 3" in load("imdb", path="rows.csv").splits["train"].examples["text"]
+    assert "a<br />3" in load("imdb", path="rows.csv", replace={}).splits["train"].examples["text"]
+
+
+def test_a_validation_file_of_a_folder_plays_dev_and_is_named(three_files: Path) -> None:
+    (three_files / "dev.csv").rename(three_files / "validation.csv")
+    data = load(path=str(three_files))
+    assert counts_of(data) == {"train": 200, "dev": 30, "test": 40}
+    assert data.record.selection == "dev: validation.csv, supplied"
+    assert rows_of(data, "dev")[0] == "dev/0"
+
+
+def test_a_prompt_with_worked_examples_keeps_train_rows_though_nothing_is_trained(own_file: Path) -> None:
+    values = {
+        "task": "text-classification",
+        "model": {"checkpoint": "./m"},
+        "data": {"path": str(own_file), "columns": PAIR},
+        "train": None,
+    }
+    found = {}
+    for shots in (0, 4):
+        recipe = Recipe.model_validate(values | {"evaluate": {"prompt": {"shots": shots}}})
+        found[shots] = counts_of(load_data(recipe, get_task(recipe.task)))
+    assert found == {0: {"test": 200}, 4: {"train": 180, "test": 20}}
+
+
 # Real data
 
 
@@ -499,3 +709,28 @@ def test_the_rows_of_cola_that_select_are_a_stratified_tenth_of_train(real_data:
     assert Counter(dev["label"])[0] == pytest.approx(253, abs=2)
     assert not set(dev["text"]) & set(data.splits["test"].examples["text"])
     assert not any(entry.part == "dev" for entry in data.record.shared_with_train)
+
+
+@pytest.mark.realdata
+@pytest.mark.parametrize(
+    ("task", "counts"),
+    [
+        ("sst2", {"train": 67_349, "test": 872}),
+        ("imdb", {"train": 5_000, "test": 2_500}),
+        ("topic", {"train": 2_001, "test": 222}),
+        ("toxicity", {"train": 22_305, "test": 2_478}),
+        ("mrpc", {"train": 3_576, "test": 500}),
+        ("sick-relatedness", {"train": 4_500, "test": 500}),
+        ("cola-phenomena", {"train": 939, "test": 104}),
+        ("kant-mlm", {"train": 1_894, "test": 210}),
+        ("wikitext2-clm", {"train": 60, "test": 60}),
+        ("blimp", {"test": 23_000}),
+    ],
+)
+def test_published_data_of_every_kind_is_read_whole(real_data: Path, task: str, counts: dict[str, int]) -> None:
+    data = load(task, train=TRAINED if "train" in counts else None)
+    assert counts_of(data) == counts
+    assert not any(entry.part == "test" for entry in data.record.shared_with_train) or task in (
+        "imdb",
+        "sick-relatedness",
+    )

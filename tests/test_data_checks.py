@@ -7,7 +7,16 @@ from datasets import Dataset
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from finetune.data_checks import build_split_record, find_shared_rows, fingerprint, normalise
+from finetune.data_checks import (
+    build_split_record,
+    describe_rows,
+    find_shared_rows,
+    fingerprint,
+    hash_row,
+    label_texts,
+    normalise,
+)
+from finetune.records import DataRecord
 
 NAMES = ("no", "yes")
 
@@ -86,3 +95,53 @@ def test_fingerprints_are_equal_exactly_where_rows_are(one: list, other: list) -
 
 def test_a_fingerprint_speaks_of_label_names_not_of_ids() -> None:
     assert fingerprint(rows_of(("a", 0)), ("no", "yes")) == fingerprint(rows_of(("a", 1)), ("yes", "no"))
+
+
+# Numbers, several labels, none
+
+
+def rows_with(labels: list | None) -> Dataset:
+    texts = ["One.", "one.", "Two."]
+    columns: dict[str, list] = {"row": [f"train/{number}" for number in range(3)], "text": texts}
+    return Dataset.from_dict(columns | ({} if labels is None else {"label": labels}))
+
+
+KINDS = [
+    (
+        rows_with([1, 0, 1]),
+        NAMES,
+        ["yes", "no", "yes"],
+        "3 rows (no 1, yes 2); 1 duplicates, 1 texts with several labels, ",
+    ),
+    (rows_with([4.5, 1.0, 0.1]), (), ["4.5", "1.0", "0.1"], "3 rows (0.1 to 4.5, mean 1.87); 1 duplicates, "),
+    (rows_with([[1, 0], [1, 1], [0, 0]]), NAMES, ["no", "no + yes", ""], "3 rows (no 2, yes 1); 1 duplicates, "),
+    (rows_with(None), (), ["", "", ""], "3 rows; 1 duplicates, "),
+]
+
+
+@pytest.mark.parametrize(("rows", "names", "words", "description"), KINDS)
+def test_every_kind_of_label_is_described_in_its_own_way(
+    rows: Dataset, names: tuple[str, ...], words: list[str], description: str
+) -> None:
+    assert label_texts(rows, names) == words
+    split = build_split_record("train", rows, "rows.csv", names)
+    record = DataRecord(
+        task="t", source="", licence="", labels=list(names), splits=[split],
+        shared_with_train=[], dropped_train_rows=0, selection="",
+    )  # fmt: skip
+    assert describe_rows(record) == [f"train: {description}0 empty"]
+
+
+def test_numbers_have_an_extent_and_no_contradictions() -> None:
+    record = build_split_record("train", rows_with([4.5, 1.0, 0.1]), "rows.csv", ())
+    assert (record.lowest, record.mean, record.highest) == (0.1, pytest.approx(5.6 / 3), 4.5)
+    assert (record.labels, record.contradictions) == ({}, None)
+
+
+@pytest.mark.parametrize(("rows", "names", "words", "description"), KINDS)
+def test_a_fingerprint_speaks_of_every_kind_of_label_in_words(
+    rows: Dataset, names: tuple[str, ...], words: list[str], description: str
+) -> None:
+    lines = "".join(f'[["{text}"],"{label}"]\n' for text, label in zip(rows["text"], words, strict=True))
+    assert fingerprint(rows, names) == hashlib.sha256(lines.encode()).hexdigest()
+    assert hash_row(["One."], words[0]) == hashlib.sha256(f'[["One."],"{words[0]}"]'.encode()).hexdigest()[:16]

@@ -121,6 +121,68 @@ def test_every_guess_is_said(own_file: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    "names", [("sentence1", "sentence2"), ("text_A", "text_B"), ("Premise", "hypothesis"), ("question", "answer")]
+)
+def test_two_texts_whose_names_belong_together_are_a_pair(work: Path, names: tuple[str, str]) -> None:
+    rows = [
+        ("id1", "id2", *names, "label"),
+        *((f"{n}", f"{n}x", text, text[::-1], label) for n, (text, label) in enumerate(ROWS)),
+    ]
+    guess = guess_recipe(write(work / "rows.tsv", rows, "\t"))
+    assert guess.task == "pair-classification"
+    assert guess.columns == {"text": names[0], "text_pair": names[1], "label": "label"}
+    assert guess.reasons[0].startswith(f"'{names[0]}' and '{names[1]}' are a pair: ")
+    data = load_written(guess, work)
+    assert data.splits["train"].examples.column_names[:2] == ["text", "text_pair"]
+
+
+def test_numbers_that_are_not_whole_are_learnt_as_numbers(work: Path) -> None:
+    rows = [
+        ("genre", "text", "similarity_score"),
+        *(("ab"[n % 2], text, f"{n / 8}") for n, (text, _) in enumerate(ROWS)),
+    ]
+    guess = guess_recipe(write(work / "rows.csv", rows))
+    assert (guess.task, guess.columns) == ("regression", {"text": "text", "label": "similarity_score"})
+    assert guess.reasons[1] == "'similarity_score' is the number to learn: 0 to 7.375"
+    assert load_written(guess, work).record.splits[0].highest is not None
+    rows = [("text", "label"), *((text, f"{n / 8}") for n, (text, _) in enumerate(ROWS))]
+    assert guess_recipe(write(work / "rows.csv", rows)).task == "regression"
+
+
+def test_whole_numbers_written_with_a_point_are_classes(work: Path) -> None:
+    rows = [("text", "label"), *((text, f"{n % 3}.0") for n, (text, _) in enumerate(ROWS))]
+    guess = guess_recipe(write(work / "rows.csv", rows))
+    assert (guess.task, guess.labels) == ("text-classification", ("0.0", "1.0", "2.0"))
+
+
+def test_columns_of_0_and_1_are_a_label_each(work: Path) -> None:
+    rows = [
+        ("", "comment", "rude", "funny", "odd"),
+        *((f"{n}", text, f"{n % 2}", f"{n % 3 // 2}", f"{n % 5 // 4}") for n, (text, _) in enumerate(ROWS)),
+    ]
+    guess = guess_recipe(write(work / "rows.csv", rows))
+    assert (guess.task, guess.columns) == ("multilabel", {"text": "comment", "labels": ["rude", "funny", "odd"]})
+    assert guess.reasons[1] == "3 columns of 0 and 1 are a label each: 'rude', 'funny', 'odd'"
+    assert load_written(guess, work).label_names == ("rude", "funny", "odd")
+    rows[0] = ("", "comment", "label", "funny", "odd")
+    assert guess_recipe(write(work / "rows.csv", rows)).task == "text-classification"
+
+
+def test_texts_alone_are_for_masked_language_modelling(work: Path) -> None:
+    path = work / "rows.txt"
+    path.write_text("".join(f"A line\nand its end {n}.\n\n" for n in range(30)))
+    guess = guess_recipe(path)
+    assert (guess.task, guess.columns, guess.documents) == ("masked-lm", {}, "paragraph")
+    assert guess.reasons == (
+        "texts without labels: masked language modelling",
+        "a document is a paragraph: 30 of the first 90 lines are blank",
+    )
+    assert "columns" not in render_recipe(guess, "a/b", work)
+    data = load_written(guess, work)
+    assert sum(split.rows for split in data.record.splits) == 30
+
+
+@pytest.mark.parametrize(
     "names", [("text: a", "- label"), ("null", "true"), ("#text", "la'bel"), ("te xt", "{label}"), ("1.5", "étiquette")]
 )
 def test_names_that_mean_something_in_yaml_come_through(work: Path, names: tuple[str, str]) -> None:
@@ -188,6 +250,7 @@ def test_the_command_writes_a_recipe_that_checks(finetune: Callable, work: Path,
         ("cola/in_domain_train.tsv", "4", "2", False),
         ("cola/out_of_domain_dev.tsv", "4", "2", False),
         ("sms_spam/sms_spam.tsv", "text", "label", True),
+        ("hate_offensive/labeled_data.csv", "tweet", "class", True),
     ],
 )
 def test_columns_of_published_files_are_guessed_right(

@@ -6,10 +6,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from finetune.errors import DataError
-from finetune.labels import MAXIMUM_CLASSES, LabelSet, build_label_set
+from finetune.errors import DataError, SettingError
+from finetune.labels import (
+    MAXIMUM_CLASSES,
+    Labels,
+    LabelSet,
+    NumberLabels,
+    SeveralLabels,
+    build_label_set,
+    build_labels,
+)
 from finetune.recipe import Recipe
-from finetune.task import get_task
+from finetune.task import Layout, get_task
 
 OPEN = LabelSet({}, is_open=True)
 
@@ -103,3 +111,82 @@ def test_an_empty_label_may_be_given_a_name() -> None:
 def test_a_column_of_texts_is_not_taken_for_labels() -> None:
     with pytest.raises(DataError, match=r"column 'label' has more than 1000 different values; is it the label\?"):
         check(OPEN, *map(str, range(MAXIMUM_CLASSES + 1)))
+
+
+# Numbers, several labels at once, and none
+
+
+def check_kind(labels: Labels, *cells: str) -> Labels:
+    return labels.check(cells, list(range(2, len(cells) + 2)), Path("rows.csv"), "score")
+
+
+def build_kind(task: str, layout: Layout, **data: object) -> Labels:
+    recipe = Recipe.model_validate({"task": task, "model": {"checkpoint": "./m"}, "data": data})
+    return build_labels(recipe, get_task(task), layout)
+
+
+def test_numbers_are_read_as_they_are_written() -> None:
+    cells = ["4.5", "-0", "1e-3", " 3 ", "+2", "007"]
+    labels = check_kind(NumberLabels(), *cells).freeze()
+    assert labels.names == ()
+    assert labels.values([cells]).to_pylist() == [4.5, 0.0, 0.001, 3.0, 2.0, 7.0]
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False))
+def test_every_finite_number_comes_back(number: float) -> None:
+    assert check_kind(NumberLabels(), repr(number)).values([[repr(number)]]).to_pylist() == [number]
+
+
+@pytest.mark.parametrize("cell", ["high", "1,5", "nan", "inf", "1_000", "0x10", "4.5/5"])
+def test_a_label_that_is_text_is_no_number(cell: str) -> None:
+    with pytest.raises(DataError) as caught:
+        check_kind(NumberLabels(), "1", cell)
+    assert str(caught.value) == f"rows.csv:3:score: label '{cell}' is not a number"
+
+
+@pytest.mark.parametrize("cell", ["", " "])
+def test_an_empty_number_is_called_empty(cell: str) -> None:
+    with pytest.raises(DataError, match=r"^rows\.csv:3:score: the label is empty$"):
+        check_kind(NumberLabels(), "1", cell)
+
+
+def test_several_labels_are_columns_of_0_and_1() -> None:
+    labels = check_kind(SeveralLabels(("a", "b", "c")), "0", "1").freeze()
+    columns = [["0", "1"], ["1", "1"], ["0", "0"]]
+    values = labels.values(columns)
+    assert str(values.type) == "list<item: int8>"
+    assert values.to_pylist() == [[0, 1, 0], [1, 1, 0]]
+
+
+@pytest.mark.parametrize("cell", ["", "2", "true", "1.0", "x", " 1"])
+def test_a_label_of_several_is_0_or_1_and_nothing_else(cell: str) -> None:
+    with pytest.raises(DataError) as caught:
+        check_kind(SeveralLabels(("a",)), "1", cell)
+    assert str(caught.value) == f"rows.csv:3:score: found '{cell}', a label that holds is 1, another 0"
+
+
+def test_several_labels_are_named_by_their_columns_or_by_the_recipe() -> None:
+    layout = Layout("text", labels=("4", "5"))
+    assert build_kind("multilabel", layout).names == ("4", "5")
+    assert build_kind("multilabel", layout, labels=["question", "negation"]).names == ("question", "negation")
+    with pytest.raises(SettingError, match=r"^data\.labels: 3 names, but data\.columns\.labels has 2$"):
+        build_kind("multilabel", layout, labels=["a", "b", "c"])
+
+
+@pytest.mark.parametrize(
+    ("task", "kind", "names"),
+    [
+        ("text-classification", LabelSet, ()),
+        ("cola", LabelSet, ("unacceptable", "acceptable")),
+        ("regression", NumberLabels, ()),
+        ("masked-lm", LabelSet, ()),
+        ("causal-lm", LabelSet, ()),
+        ("nsp", LabelSet, ("IsNext", "NotNext")),
+        ("wikitext2-pretraining", LabelSet, ("IsNext", "NotNext")),
+        ("blimp", LabelSet, ("first", "second")),
+    ],
+)
+def test_the_objective_decides_what_a_label_is(task: str, kind: type, names: tuple[str, ...]) -> None:
+    found = build_kind(task, Layout("text"))
+    assert type(found) is kind
+    assert found.names == names

@@ -7,8 +7,8 @@ import pytest
 from huggingface_hub import constants
 
 from finetune.errors import DataError, FinetuneError, MissingInputError, RecipeError, UnavailableError
-from finetune.recipe import Recipe
 from finetune.layouts import build_layout
+from finetune.recipe import Recipe
 from finetune.sources import LocatedData, locate_data
 from finetune.task import Layout, get_task
 from tests.tiny import write_cola_like
@@ -190,5 +190,119 @@ def test_a_stated_delimiter_holds_for_the_columns_of_the_task_too() -> None:
 
 
 def test_half_a_layout_is_refused() -> None:
-    with pytest.raises(RecipeError, match=r"^data\.columns: text and label have to be named for task text-classification; missing: label$"):
+    with pytest.raises(
+        RecipeError,
+        match=r"^data\.columns: text and label have to be named for task text-classification; missing: label$",
+    ):
         build_layout(recipe(path="rows.csv", columns={"text": "a"}), None)
+
+
+@pytest.mark.parametrize("name", ["validation.csv", "valid.tsv", "val.jsonl", "dev.parquet"])
+def test_dev_goes_by_several_names_in_a_folder(work: Path, name: str) -> None:
+    for file in ("train.csv", name):
+        (work / file).write_text("text,label\n")
+    assert names_of(locate(path=".")) == {"train": ["train.csv"], "dev": [name]}
+
+
+def test_two_names_of_dev_are_both_named(work: Path) -> None:
+    for name in ("train.csv", "dev.csv", "valid.csv"):
+        (work / name).write_text("text,label\n")
+    assert fails(DataError, path=".") == ".: dev is there twice: dev.csv, valid.csv"
+
+
+def test_text_files_play_parts_where_texts_alone_are_learnt(work: Path) -> None:
+    for name in ("train.txt", "valid.txt", "test.txt", "labels.txt"):
+        (work / name).write_text("text\n")
+    found = names_of(locate("masked-lm", path=".", columns={}))
+    assert found == {"train": ["train.txt"], "dev": ["valid.txt"], "test": ["test.txt"]}
+    assert fails(MissingInputError, path=".").endswith(
+        "no train.* in this folder (.csv, .jsonl, .parquet, .tsv); it holds labels.txt, test.txt, train.txt, valid.txt"
+    )
+
+
+def test_a_text_file_has_no_labels_to_learn(work: Path) -> None:
+    (work / "rows.txt").write_text("text\n")
+    assert fails(DataError, path="rows.txt") == (
+        "rows.txt: a .txt file holds texts alone, and task text-classification needs more columns; "
+        "it takes .csv, .jsonl, .parquet, .tsv"
+    )
+
+
+def test_worked_examples_of_a_prompt_need_train_rows(work: Path) -> None:
+    for name in ("train.csv", "test.csv"):
+        (work / name).write_text("text,label\n")
+    values = recipe(train=None, path=".").model_dump() | {"evaluate": {"prompt": {"shots": 2}}}
+    assert Recipe.model_validate(values).needs_train
+    assert not Recipe.model_validate(values | {"evaluate": {"prompt": {"shots": 0}}}).needs_train
+
+
+# Columns
+
+
+@pytest.mark.parametrize(
+    ("task", "columns", "layout"),
+    [
+        ("regression", {"text": "a", "label": "b"}, Layout("a", "b")),
+        ("regression", {"text": "a", "text_pair": "c", "label": "b"}, Layout("a", "b", text_pair="c")),
+        ("pair-classification", {"text": 1, "text_pair": 2, "label": 3}, Layout("1", "3", text_pair="2")),
+        ("multilabel", {"text": "a", "labels": ["b", 3]}, Layout("a", labels=("b", "3"))),
+        ("masked-lm", {}, Layout("text")),
+        ("causal-lm", {"text": "a", "group": "g"}, Layout("a", group="g")),
+        ("nsp", {"text": "a"}, Layout("a")),
+        ("blimp", {"text": "good", "text_pair": "bad"}, Layout("good", text_pair="bad")),
+    ],
+)
+def test_each_objective_takes_its_own_columns(task: str, columns: dict, layout: Layout) -> None:
+    assert build_layout(recipe(task, path="rows.csv", columns=columns), None) == layout
+
+
+@pytest.mark.parametrize(
+    ("task", "columns", "message"),
+    [
+        (
+            "pair-classification",
+            {"text": "a", "label": "b"},
+            "text, text_pair and label have to be named for task pair-classification; missing: text_pair",
+        ),
+        (
+            "mrpc",
+            {"text": "a", "label": "b"},
+            "text, text_pair and label have to be named for task mrpc; missing: text_pair",
+        ),
+        ("regression", {"text": "a"}, "text and label have to be named for task regression; missing: label"),
+        (
+            "multilabel",
+            {"text": "a", "label": "b"},
+            "text and labels have to be named for task multilabel; missing: labels",
+        ),
+        ("multilabel", {"text": "a", "labels": ["b", "b"]}, "labels: column 'b' stands twice"),
+        ("masked-lm", {"label": "b"}, "label has no place in task masked-lm, which learns from text"),
+        ("nsp", {"text": "a", "text_pair": "b"}, "text_pair has no place in task nsp, which learns from text"),
+        (
+            "blimp",
+            {"text": "a", "text_pair": "b", "label": "c"},
+            "label has no place in task blimp, which learns from text and text_pair",
+        ),
+        (
+            "regression",
+            {"text": "a", "label": "b", "labels": ["c"]},
+            "labels has no place in task regression, which learns from text and label",
+        ),
+    ],
+)
+def test_columns_that_do_not_fit_the_objective_are_one_line(task: str, columns: dict, message: str) -> None:
+    source = get_task(task).source
+    with pytest.raises(RecipeError) as caught:
+        build_layout(recipe(task, path="rows.csv", columns=columns), source.layout if source else None)
+    assert str(caught.value) == f"data.columns: {message}"
+
+
+def test_documents_are_cut_as_the_recipe_says_or_as_the_task_has_it() -> None:
+    source = get_task("kant-mlm").source
+    assert source is not None
+    own, stated = (
+        recipe("kant-mlm", path="a.txt", columns={}),
+        recipe("kant-mlm", path="a.txt", columns={}, documents="line"),
+    )
+    assert build_layout(own, source.layout).documents == "paragraph"
+    assert build_layout(stated, source.layout).documents == "line"

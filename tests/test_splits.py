@@ -148,3 +148,33 @@ def test_drawn_rows_are_distinct_unaltered_and_in_file_order(rows: Dataset, coun
     assert numbers == sorted(set(numbers))
     assert list(draw_rows(rows, count, seed)["row"]) == list(drawn["row"])
     assert [rows[number] for number in numbers] == list(drawn)
+
+
+# Rows without classes
+
+
+def rows_with(texts: list[str], labels: list | None = None) -> Dataset:
+    columns: dict[str, list] = {"row": [f"train/{n}" for n in range(len(texts))], "text": texts}
+    return Dataset.from_dict(columns | ({} if labels is None else {"label": labels}))
+
+
+def test_numbers_are_carved_evenly_over_their_fifths() -> None:
+    numbers = (np.random.default_rng(0).permutation(1000) / 100.0).tolist()
+    kept, carved = carve(rows_with([f"text {n}" for n in range(1000)], numbers), 0.1, seed=0)
+    assert len(kept) == 900
+    assert np.histogram(carved["label"], bins=[0, 2, 4, 6, 8, 10])[0].tolist() == [20] * 5
+
+
+def test_numbers_of_which_most_are_equal_are_carved_too() -> None:
+    _, carved = carve(rows_with([f"text {n}" for n in range(100)], [1.0] * 90 + [2.5] * 10), 0.1, seed=0)
+    assert 8 <= len(carved) <= 12
+
+
+@pytest.mark.parametrize("labels", [None, [[n % 2, 1] for n in range(300)]])
+@pytest.mark.parametrize("seed", range(5))
+def test_copies_of_a_text_never_part_where_rows_have_several_labels_or_none(labels: list | None, seed: int) -> None:
+    rows = rows_with([f"{'Text' if n % 2 else ' text'} {n // 3}" for n in range(300)], labels)
+    kept, carved = carve(rows, 0.1, seed)
+    assert len(kept) + len(carved) == 300
+    assert 27 <= len(carved) <= 33
+    assert not {normalise(text) for text in kept["text"]} & {normalise(text) for text in carved["text"]}
