@@ -15,7 +15,6 @@ from finetune.decisions import apply_decision, read_decision
 from finetune.documents import open_rows
 from finetune.errors import DataError, MissingInputError, UsageError, as_finetune_error, first_line
 from finetune.fitted_run import FittedRun, load_run
-from finetune.objective import Objective, build_objective
 from finetune.predict import build_predictions, build_rows
 from finetune.prepare import add_token_counts, find_test_slices
 from finetune.provenance import build_provenance, start_clock
@@ -65,9 +64,10 @@ def _measure(run: FittedRun, data_path: Path | None, split: Part, run_dir: RunDi
     names = run.report.data.labels
     recipe = _recipe_for_rows(run.report, data_path, split)
     task = get_task(recipe.task)
-    data = load_data(recipe, task) if data_path is not None else _load_own_rows(run, split)
+    data = load_data(_without_shots(recipe), task) if data_path is not None else _load_own_rows(run, split)
     test = data.splits["test"]
-    objective = _build_own_objective(run, recipe, data)
+    # Masks and prompts are drawn as they were for the run.
+    objective = run.objective
     features = objective.encode(test.examples, "test")
     decision = read_decision(RunDir(run.path).decision)
     said = objective.answer(run.loaded.model, features, recipe.evaluate.batch_size)
@@ -106,17 +106,12 @@ def _measure(run: FittedRun, data_path: Path | None, split: Part, run_dir: RunDi
     return report
 
 
-def _build_own_objective(run: FittedRun, recipe: Recipe, data: TaskData) -> Objective:
-    """Return what the run was asked: masks and prompts are drawn as they were for it, whatever else isn't trained again."""
-    train = Recipe.model_validate(run.report.recipe).train
-    # They weigh a loss that isn't computed here, and may speak of train rows that aren't read.
-    asked = train.model_copy(update={"class_weights": None}) if train else None
-    settings = recipe.model_copy(update={"train": asked})
-    model = run.loaded.model
-    objective = build_objective(settings, get_task(recipe.task), data, run.loaded.tokenizer, model.config)
-    # Only what is drawn for the rows themselves depends on a seed.
-    for_seed = getattr(objective, "for_seed", None)
-    return for_seed(run.report.saved_seed) if for_seed is not None else objective
+def _without_shots(recipe: Recipe) -> Recipe:
+    """Return the recipe as it concerns new rows; worked examples are among the run's own train rows."""
+    if recipe.evaluate.prompt is None:
+        return recipe
+    prompt = recipe.evaluate.prompt.model_copy(update={"shots": 0})
+    return recipe.model_copy(update={"evaluate": recipe.evaluate.model_copy(update={"prompt": prompt})})
 
 
 def _untrained(run: FittedRun) -> Measurement:

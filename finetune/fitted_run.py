@@ -71,8 +71,11 @@ class FittedRun:
 
     @cached_property
     def recipe(self) -> Recipe:
-        """The run's recipe as it concerns new texts: nothing is trained, and the seed is that of the saved model."""
-        return Recipe.model_validate({**self.report.recipe, "train": None, "seeds": [self.report.saved_seed]})
+        """The run's recipe as it concerns new texts, its seed that of the saved model."""
+        recipe = Recipe.model_validate({**self.report.recipe, "seeds": [self.report.saved_seed]})
+        # They weigh a loss that isn't computed here, and may speak of train rows that aren't read.
+        asked = recipe.train.model_copy(update={"class_weights": None}) if recipe.train else None
+        return recipe.model_copy(update={"train": asked})
 
     @cached_property
     def objective(self) -> Objective:
@@ -216,7 +219,8 @@ class FittedRun:
         Raises:
             DataError: the train rows are no longer those of the run.
         """
-        if not self.recipe.needs_train:
+        prompt = self.recipe.evaluate.prompt
+        if prompt is None or not prompt.shots:
             return TaskData({}, tuple(self.report.data.labels), (), self.report.data)
         data = load_data(self.recipe, self.task)
         then, now = (
