@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from finetune.data_checks import build_split_record, find_shared_rows
+from finetune.data_checks import build_split_record, find_shared_rows, read_column
 from finetune.errors import DataError
 from finetune.examples import order_pairs, read_part, refuse_missing_slices
 from finetune.labels import Labels, build_labels
@@ -124,7 +124,7 @@ def _read_splits(
 def _refuse_one_label(splits: Mapping[Part, Split], task: Task, labels: Labels) -> None:
     if "train" not in splits or task.objective not in ("classification", "regression"):
         return
-    found = set(splits["train"].examples["label"])
+    found = set(read_column(splits["train"].examples, "label"))
     if len(found) == 1:
         (label,) = found
         name = labels.names[label] if labels.names else label
@@ -174,11 +174,11 @@ def _pair_sentences(split: Split, task: Task, recipe: Recipe) -> Split:
         )
     except DataError as error:
         raise DataError(f"{split.origin} ({split.part}): {error}") from None
-    documents = {row: number for number, row in enumerate(split.examples["row"])}
-    origins = [documents[row] for row in pairs["group"]]
+    documents = {row: number for number, row in enumerate(read_column(split.examples, "row"))}
+    origins = [documents[row] for row in read_column(pairs, "group")]
     for name in split.examples.column_names:
         if name.startswith("slice:"):
-            values = list(split.examples[name])
+            values = read_column(split.examples, name)
             pairs = pairs.add_column(name, [values[number] for number in origins])
     return replace(split, examples=pairs)
 
@@ -195,13 +195,13 @@ def _cut_dev(splits: dict[Part, Split], recipe: Recipe) -> tuple[dict[Part, Spli
     _, dev = _carve_split(whole, "dev", fraction, data.split_seed)
     # A text that is reported on may be trained on, as published numbers do, but must not select.
     in_test = set(find_shared_rows(splits["test"].examples, dev.examples))
-    chosen = set(dev.examples["row"]) - in_test
+    chosen = set(read_column(dev.examples, "row")) - in_test
     if not chosen:
         raise DataError(
             f"{whole.origin}: every row carved for dev stands in the test too, so nothing is left to select on; "
             "name dev rows in data.path"
         )
-    is_dev = [row in chosen for row in whole.examples["row"]]
+    is_dev = [row in chosen for row in read_column(whole.examples, "row")]
     train = replace(whole, examples=whole.examples.select([n for n, is_in in enumerate(is_dev) if not is_in]))
     dev = replace(dev, examples=whole.examples.select([n for n, is_in in enumerate(is_dev) if is_in]))
     selection = f"dev: {fraction:.0%} of train, carved with split_seed {data.split_seed}"
@@ -218,7 +218,7 @@ def _drop_train_rows_in_test(splits: dict[Part, Split], recipe: Recipe) -> tuple
         return splits, 0
     train = splits["train"].examples
     dropped = set(find_shared_rows(splits["test"].examples, train))
-    kept = train.select([number for number, row in enumerate(train["row"]) if row not in dropped])
+    kept = train.select([number for number, row in enumerate(read_column(train, "row")) if row not in dropped])
     if not len(kept):
         raise DataError(
             f"{splits['train'].origin}: the text of every train row stands in the test, so "
@@ -229,19 +229,21 @@ def _drop_train_rows_in_test(splits: dict[Part, Split], recipe: Recipe) -> tuple
 
 def texts_of(examples: "Dataset") -> Sequence[tuple[str, ...]]:
     """Return the text, or the pair of texts, of each row."""
-    texts = list(examples["text"])
+    texts = read_column(examples, "text")
     if "text_pair" not in examples.column_names:
         return [(text,) for text in texts]
-    return list(zip(texts, examples["text_pair"], strict=True))
+    return list(zip(texts, read_column(examples, "text_pair"), strict=True))
 
 
 def name_rows(examples: "Dataset") -> list[str]:
     """Return how a report names each row: its row id, and the value of the id column where there is one."""
     if "id" not in examples.column_names:
-        return list(examples["row"])
-    return [f"{row} ({name})" for row, name in zip(examples["row"], examples["id"], strict=True)]
+        return read_column(examples, "row")
+    return [
+        f"{row} ({name})" for row, name in zip(read_column(examples, "row"), read_column(examples, "id"), strict=True)
+    ]
 
 
 def groups_of(examples: "Dataset") -> list[str] | None:
     """Return the group of each row, or None where the data has no group column."""
-    return list(examples["group"]) if "group" in examples.column_names else None
+    return read_column(examples, "group") if "group" in examples.column_names else None

@@ -20,6 +20,11 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 
+def read_column(examples: "Dataset", name: str) -> list[Any]:
+    """Return a whole column, in one piece: the library takes ten to forty times as long to read it row by row."""
+    return examples[name][:]
+
+
 def normalise(text: str) -> str:
     """Return the text without letter case and with single spaces, for comparing."""
     return " ".join(text.casefold().split())
@@ -27,9 +32,11 @@ def normalise(text: str) -> str:
 
 def text_keys(examples: "Dataset") -> list[int]:
     """Return a 64-bit hash of the normalised text, or pair of texts, of each row."""
-    texts = [normalise(text) for text in examples["text"]]
+    texts = [normalise(text) for text in read_column(examples, "text")]
     if "text_pair" in examples.column_names:
-        texts = [f"{text}\0{normalise(pair)}" for text, pair in zip(texts, examples["text_pair"], strict=True)]
+        texts = [
+            f"{text}\0{normalise(pair)}" for text, pair in zip(texts, read_column(examples, "text_pair"), strict=True)
+        ]
     return [
         int.from_bytes(hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()) for text in texts
     ]
@@ -43,8 +50,8 @@ def build_split_record(part: Part, examples: "Dataset", origin: str, label_names
         origin=origin,
         rows=len(examples),
         duplicates=len(keys) - len(set(keys)),
-        groups=len(set(examples["group"])) if "group" in examples.column_names else None,
-        empty=sum(not text.strip() for text in examples["text"]),
+        groups=len(set(read_column(examples, "group"))) if "group" in examples.column_names else None,
+        empty=sum(not text.strip() for text in read_column(examples, "text")),
         fingerprint=fingerprint(examples, label_names),
         **_describe_labels(examples, keys, label_names),
     )
@@ -73,7 +80,7 @@ def _describe_labels(examples: "Dataset", keys: Sequence[int], label_names: Sequ
 
 def _labels_of(examples: "Dataset") -> NDArray[Any] | None:
     """Return class ids (rows,), numbers (rows,), 0 and 1 (rows, labels), or None where nothing is learnt but text."""
-    return np.asarray(examples["label"]) if "label" in examples.column_names else None
+    return np.asarray(read_column(examples, "label")) if "label" in examples.column_names else None
 
 
 def label_texts(examples: "Dataset", label_names: Sequence[str]) -> list[str]:
@@ -100,7 +107,7 @@ def _canonical(texts: Sequence[str], label: str) -> bytes:
 def fingerprint(examples: "Dataset", label_names: Sequence[str]) -> str:
     """Return the SHA-256 over the canonical JSON of ([texts], label in words) of each row, in order."""
     digest = hashlib.sha256()
-    columns = [examples[name] for name in ("text", "text_pair") if name in examples.column_names]
+    columns = [read_column(examples, name) for name in ("text", "text_pair") if name in examples.column_names]
     for *texts, label in zip(*columns, label_texts(examples, label_names), strict=True):
         digest.update(_canonical(texts, label) + b"\n")
     return digest.hexdigest()
@@ -109,7 +116,7 @@ def fingerprint(examples: "Dataset", label_names: Sequence[str]) -> str:
 def find_shared_rows(train: "Dataset", examples: "Dataset") -> list[str]:
     """Return the row ids of `examples` whose text stands in `train`."""
     seen = set(text_keys(train))
-    return [row for row, key in zip(examples["row"], text_keys(examples), strict=True) if key in seen]
+    return [row for row, key in zip(read_column(examples, "row"), text_keys(examples), strict=True) if key in seen]
 
 
 def describe_rows(record: DataRecord) -> list[str]:

@@ -97,7 +97,7 @@ def order_pairs(examples: "Dataset") -> "Dataset":
 
     `label` is 0 where the first text is the acceptable one, which is `text` of the rows given, and 1 where it is the second.
     """
-    pairs = list(zip(examples["text"], examples["text_pair"], strict=True))
+    pairs = list(zip(*(examples[name][:] for name in TEXTS), strict=True))
     is_swapped = [
         hashlib.sha256(json.dumps(pair, ensure_ascii=False).encode("utf-8", "surrogatepass")).digest()[0] % 2 == 1
         for pair in pairs

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from finetune.data_checks import text_keys
+from finetune.data_checks import read_column, text_keys
 from finetune.errors import DataError
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def carve(examples: "Dataset", fraction: float, seed: int) -> tuple["Dataset", "
         DataError: too few rows or groups to leave something on both sides.
     """
     strata = _strata_of(examples)
-    names = list(examples["group"]) if "group" in examples.column_names else text_keys(examples)
+    names = read_column(examples, "group") if "group" in examples.column_names else text_keys(examples)
     numbers = {name: number for number, name in enumerate(sorted(set(names)))}
     groups = np.array([numbers[name] for name in names])
     sizes = np.bincount(groups)
@@ -55,7 +55,7 @@ def carve(examples: "Dataset", fraction: float, seed: int) -> tuple["Dataset", "
 
 
 def _strata_of(examples: "Dataset") -> NDArray[np.int64]:
-    labels = np.asarray(examples["label"] if "label" in examples.column_names else [()] * len(examples))
+    labels = np.asarray(read_column(examples, "label") if "label" in examples.column_names else [()] * len(examples))
     if labels.ndim == 2:
         return np.zeros(len(examples), dtype=np.int64)
     if labels.dtype.kind == "f":
