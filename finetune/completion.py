@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from finetune.errors import DataError
-from finetune.sentence_likelihood import find_beginning
+from finetune.text_features import find_end_tokens
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -54,7 +54,7 @@ def complete_texts(
     import torch
     from transformers import GenerationConfig
 
-    begin = find_beginning(tokenizer)
+    begin, _ = find_end_tokens(tokenizer)
     drawing: dict[str, Any] = {"temperature": sampling.temperature, "top_k": sampling.top_k}
     settings = GenerationConfig(
         max_new_tokens=sampling.max_new_tokens,

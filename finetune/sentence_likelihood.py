@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from finetune.errors import DataError, SettingError
+from finetune.errors import SettingError
 from finetune.features import Features, encode_features
+from finetune.text_features import find_end_tokens
 from finetune.token_likelihoods import Query, ask_tokens
 
 if TYPE_CHECKING:
@@ -58,19 +59,6 @@ def is_causal(config: "PretrainedConfig") -> bool:
     raise SettingError("model.checkpoint", f"a language model is needed, and architecture {config.model_type} has none")
 
 
-def find_beginning(tokenizer: "PreTrainedTokenizerBase") -> int:
-    """Return the token that a causal model sees before the first one of a text.
-
-    Raises:
-        DataError: the tokenizer has no token for the beginning or the end of a text.
-    """
-    # GPT-2 has one token for both.
-    found = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id
-    if found is None:
-        raise DataError("the tokenizer has no token for the beginning of a text, so its first token has no likelihood")
-    return int(found)
-
-
 def encode_sentences(
     texts: Sequence[str], tokenizer: "PreTrainedTokenizerBase", max_length: int, *, causal: bool
 ) -> Features:
@@ -78,12 +66,15 @@ def encode_sentences(
 
     Before a causal model's text stands its beginning, and no end behind: a sentence is not a document. A masked model's text stands
     between its special tokens.
+
+    Raises:
+        DataError: a causal model's tokenizer has no token for the beginning of a text.
     """
     if not causal:
         from datasets import Dataset
 
         return encode_features(Dataset.from_dict({"text": list(texts)}), tokenizer, max_length)
-    begin = find_beginning(tokenizer)
+    begin, _ = find_end_tokens(tokenizer)
     whole = tokenizer(list(texts), add_special_tokens=False, verbose=False)["input_ids"]
     rows = [np.array([begin, *ids[: max_length - 1]], dtype=np.int32) for ids in whole]
     return Features(

@@ -20,7 +20,8 @@ from finetune.layouts import build_layout
 from finetune.predict import probabilities_of
 from finetune.prompts import CONTENT_FREE, PromptText, build_prompt_text, draw_shots
 from finetune.recipe_sections import PromptSettings
-from finetune.sentence_likelihood import find_beginning, is_causal
+from finetune.sentence_likelihood import is_causal
+from finetune.text_features import find_end_tokens
 from finetune.token_likelihoods import Query, ask_tokens
 
 if TYPE_CHECKING:
@@ -129,7 +130,7 @@ class Prompting:
         return np.array([reduce(values) for values in found]).reshape(len(features), -1)
 
     def _encode_prompts(self, rows: Sequence[tuple[str, ...]], labels: NDArray) -> Features:
-        begin = find_beginning(self.tokenizer)
+        begin, _ = find_end_tokens(self.tokenizer)
         room = self.max_length - 1 - max(map(len, self.answers))
         prompts = self._encode_texts([self.examples + self.prompt.ask(texts) for texts in rows])
         truncated = [number for number, ids in enumerate(prompts) if len(ids) > room]
