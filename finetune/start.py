@@ -98,10 +98,26 @@ def _draw_up(settings: ModelSettings, data: "TaskData") -> Start:
     tokenizer = _find_tokenizer(settings, config, data, outline)
     for name in ("pad_token_id", "bos_token_id", "eos_token_id"):
         setattr(config, name, getattr(tokenizer, name))
-    tokenizer.model_max_length = choose_max_length(None, config, tokenizer)
+    tokenizer.model_max_length = _count_positions(config, tokenizer)
     note = _fit_vocabulary(settings, config, len(tokenizer))
     name = outline.name if outline else str(settings.architecture)
     return Start(f"{name}, from scratch", "", config, tokenizer, None, notes=(note,))
+
+
+def _count_positions(config: "PretrainedConfig", tokenizer: "PreTrainedTokenizerBase") -> int:
+    """Return the longest input in tokens.
+
+    Raises:
+        SettingError: there is none, since RoBERTa counts positions from the id of the pad token on.
+    """
+    longest = choose_max_length(None, config, tokenizer)
+    if longest < 2:
+        raise SettingError(
+            "model.tokenizer",
+            f"its pad token has the id {tokenizer.pad_token_id:,}, from which {config.model_type} counts its positions; "
+            "train one, or name that of a checkpoint of this architecture",
+        )
+    return longest
 
 
 def _default_config(architecture: str | None) -> "PretrainedConfig":
@@ -141,7 +157,7 @@ def _find_tokenizer(
     """Return the tokenizer that a recipe from scratch trains, names, or takes from the checkpoint that it names."""
     if isinstance(settings.tokenizer, str):
         folder = find_folder(settings.tokenizer, None, TOKENIZER_PATTERNS, key="model.tokenizer")
-        return load_tokenizer(Checkpoint(folder, settings.tokenizer, sha256=""))
+        return load_tokenizer(Checkpoint(folder, settings.tokenizer, sha256=""), config)
     if settings.tokenizer is None:
         assert outline is not None
         return load_tokenizer(outline)
@@ -209,8 +225,10 @@ def load_config(checkpoint: Checkpoint) -> "PretrainedConfig":
         raise DataError(f"{checkpoint.name}: config.json can't be used ({first_line(error)})") from None
 
 
-def load_tokenizer(checkpoint: Checkpoint) -> "PreTrainedTokenizerBase":
+def load_tokenizer(checkpoint: Checkpoint, config: "PretrainedConfig | None" = None) -> "PreTrainedTokenizerBase":
     """Return the tokenizer of a checkpoint, with a pad token and right padding.
+
+    A folder that holds a bare vocabulary is read as that of the architecture of `config`.
 
     Raises:
         DataError: none is there, or it is damaged.
@@ -219,11 +237,13 @@ def load_tokenizer(checkpoint: Checkpoint) -> "PreTrainedTokenizerBase":
 
     try:
         tokenizer: Any = AutoTokenizer.from_pretrained(
-            checkpoint.folder, trust_remote_code=False, local_files_only=True
+            checkpoint.folder, config=config, trust_remote_code=False, local_files_only=True
         )
     # The library's Rust part raises Exception itself.
     except Exception as error:
         raise DataError(f"{checkpoint.name}: no usable tokenizer in the checkpoint ({first_line(error)})") from None
+    if len(tokenizer) <= len(tokenizer.all_special_tokens):
+        raise DataError(f"{checkpoint.name}: the folder holds no vocabulary that a {type(tokenizer).__name__} can read")
     if tokenizer.pad_token is None:
         # GPT-2 has no pad token; the mask keeps the model from reading it, so any token will do.
         tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token

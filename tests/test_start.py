@@ -245,6 +245,30 @@ def test_a_tokenizer_may_be_that_of_a_folder(data: TaskData, tiny_roberta: Path,
         from_scratch(data, "gpt2", tokenizer="nobody/nothing")
 
 
+def test_a_bare_vocabulary_is_read_as_the_architecture_s(data: TaskData, tmp_path: Path) -> None:
+    """As Google and OpenAI published theirs: vocab.txt, or vocab.json with merges.txt, and nothing else."""
+    (tmp_path / "bert").mkdir()
+    (tmp_path / "bert/vocab.txt").write_text("[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\nthe\ndog\n##s\n")
+    start = from_scratch(data, "bert", tokenizer=str(tmp_path / "bert"))
+    assert start.tokenizer.tokenize("The dogs") == ["the", "dog", "##s"] and start.config.vocab_size == 8
+    (tmp_path / "gpt2").mkdir()
+    (tmp_path / "gpt2/vocab.json").write_text(json.dumps({"d": 0, "o": 1, "g": 2, "do": 3, "<|endoftext|>": 4}))
+    (tmp_path / "gpt2/merges.txt").write_text("#version: 0.2\nd o\n")
+    assert from_scratch(data, "gpt2", tokenizer=str(tmp_path / "gpt2")).tokenizer.tokenize("dog") == ["do", "g"]
+    with pytest.raises(DataError, match="the folder holds no vocabulary that a BertTokenizer can read"):
+        from_scratch(data, "bert", tokenizer=str(tmp_path / "gpt2"))
+
+
+def test_a_pad_token_beyond_roberta_s_positions_is_refused(data: TaskData, tmp_path: Path) -> None:
+    letters = {chr(0x100 + number): number for number in range(100)}
+    (tmp_path / "vocab.json").write_text(json.dumps(letters))
+    (tmp_path / "merges.txt").write_text("#version: 0.2\n")
+    with pytest.raises(
+        SettingError, match=r"model.tokenizer: its pad token has the id 10\d, from which roberta counts"
+    ):
+        from_scratch(data, "roberta", tokenizer=str(tmp_path))
+
+
 def test_a_tokenizer_can_not_be_trained_where_there_are_no_train_rows(data: TaskData) -> None:
     without = TaskData(**{**vars(data), "splits": {"test": data.splits["test"]}})
     with pytest.raises(SettingError, match="model.tokenizer: it is trained on the train rows, and there are none"):
