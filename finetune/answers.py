@@ -4,8 +4,8 @@ Owns the types that metrics, intervals and comparisons take, one a kind of objec
 one, the lowest id where several tie, unless a decision threshold says otherwise. Computes no score.
 """
 
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import dataclass, fields
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -43,14 +43,6 @@ class Answers:
         """Return the answers on some of the rows."""
         return Answers(self.expected[rows], self.predicted[rows], self.probabilities[rows])
 
-    def stack(self, other: "Answers") -> "Answers":
-        """Return these answers followed by those of another model to the same rows."""
-        return Answers(
-            np.concatenate([self.expected, other.expected]),
-            np.concatenate([self.predicted, other.predicted]),
-            np.concatenate([self.probabilities, other.probabilities]),
-        )
-
     @property
     def strata(self) -> Labels:
         """The class of each row (rows,), so that resampling can keep rare ones."""
@@ -86,12 +78,6 @@ class RegressionAnswers:
         """Return the answers on some of the rows."""
         return RegressionAnswers(self.expected[rows], self.predicted[rows])
 
-    def stack(self, other: "RegressionAnswers") -> "RegressionAnswers":
-        """Return these answers followed by those of another model to the same rows."""
-        return RegressionAnswers(
-            np.concatenate([self.expected, other.expected]), np.concatenate([self.predicted, other.predicted])
-        )
-
     @property
     def strata(self) -> Labels:
         """Zero for each row (rows,): there are no classes to keep."""
@@ -118,14 +104,6 @@ class MultilabelAnswers:
     def __getitem__(self, rows: Positions) -> "MultilabelAnswers":
         """Return the answers on some of the rows."""
         return MultilabelAnswers(self.expected[rows], self.predicted[rows], self.probabilities[rows])
-
-    def stack(self, other: "MultilabelAnswers") -> "MultilabelAnswers":
-        """Return these answers followed by those of another model to the same rows."""
-        return MultilabelAnswers(
-            np.concatenate([self.expected, other.expected]),
-            np.concatenate([self.predicted, other.predicted]),
-            np.concatenate([self.probabilities, other.probabilities]),
-        )
 
     @property
     def strata(self) -> Labels:
@@ -160,19 +138,6 @@ class LanguageAnswers:
         follows = None if self.next_sentence is None else self.next_sentence[rows]
         return LanguageAnswers(self.losses[rows], self.tokens[rows], self.right[rows], self.text_bytes[rows], follows)
 
-    def stack(self, other: "LanguageAnswers") -> "LanguageAnswers":
-        """Return these answers followed by those of another model to the same rows."""
-        follows = None
-        if self.next_sentence is not None and other.next_sentence is not None:
-            follows = self.next_sentence.stack(other.next_sentence)
-        return LanguageAnswers(
-            np.concatenate([self.losses, other.losses]),
-            np.concatenate([self.tokens, other.tokens]),
-            np.concatenate([self.right, other.right]),
-            np.concatenate([self.text_bytes, other.text_bytes]),
-            follows,
-        )
-
     @property
     def strata(self) -> Labels:
         """Zero for each row (rows,): there are no classes to keep."""
@@ -180,6 +145,20 @@ class LanguageAnswers:
 
 
 AnyAnswers = Answers | RegressionAnswers | MultilabelAnswers | LanguageAnswers
+
+
+def stack_answers(first: AnyAnswers, second: AnyAnswers) -> AnyAnswers:
+    """Return answers followed by those of another model of the same kind to the same rows."""
+    columns: dict[str, Any] = {}
+    for column in fields(first):
+        one, other = getattr(first, column.name), getattr(second, column.name)
+        if one is None or other is None:
+            columns[column.name] = None
+        elif isinstance(one, Answers):
+            columns[column.name] = stack_answers(one, other)
+        else:
+            columns[column.name] = np.concatenate([one, other])
+    return type(first)(**columns)
 
 
 def build_regression_answers(expected: ArrayLike, predicted: ArrayLike) -> RegressionAnswers:

@@ -10,11 +10,13 @@ import numpy as np
 from pydantic import ValidationError
 
 from finetune.answers import Answers, AnyAnswers, Labels, Probabilities, build_answers, predicted_labels
+from finetune.class_metrics import log_losses
 from finetune.errors import DataError, SettingError
 from finetune.findings import Decision
-from finetune.metrics import get_metric, log_losses
+from finetune.metrics import get_metric
 from finetune.recipe_sections import Costs, EvaluateSettings
-from finetune.weighted_metrics import Values, count_values
+from finetune.weighted_classes import count_values
+from finetune.weighted_values import Values
 
 LARGEST_TEMPERATURE: Final = 20.0
 """Bounds of the search; a better temperature outside says that the model is useless or separates dev perfectly."""

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from finetune.statistics import Variance, degrees_of_freedom, standard_error_and_quantile, variance_of_mean
-from finetune.weighted_metrics import Values
+from finetune.weighted_values import Values
 
 LEVEL: Final = 0.05
 """A difference counts where its p-value is below this."""

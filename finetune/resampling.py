@@ -1,8 +1,8 @@
 """Rows drawn again and again: bootstrap, approximate randomisation, and permutation of slices, for every metric at once.
 
-Owns what one resample draws and the values of the metrics in it. For metrics of labels, rows that are answered alike are drawn as
-counts (multinomial, binomial, hypergeometric), which has the same distribution as drawing rows and takes no time; areas and losses
-need weights of rows. What is concluded from the values is in `statistics` and `paired_tests`.
+Owns what one resample draws and the values of the metrics in it. For metrics of one label a row, rows that are answered alike are drawn
+as counts (multinomial, binomial, hypergeometric), which has the same distribution as drawing rows and takes no time; all else needs weights
+of rows. What is concluded from the values is in `statistics` and `paired_tests`.
 """
 
 from collections.abc import Iterator, Sequence
@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from finetune.answers import Answers, Labels
-from finetune.weighted_metrics import Values, WeightedRows, needs_labels_only, tally, tally_values
+from finetune.answers import Answers, AnyAnswers, Labels, stack_answers
+from finetune.weighted_classes import needs_labels_only, tally, tally_values
+from finetune.weighted_metrics import weigh
+from finetune.weighted_values import Values
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -69,33 +71,33 @@ class Resampling:
         """Return weights of units (resamples, units) as weights of rows (resamples, rows)."""
         return of_units if self.group_of_row is None else of_units.take(self.group_of_row, axis=1)
 
-    def of_rows(self, expected: Labels, positions: NDArray[np.int64]) -> "Resampling":
-        """Return how to resample some of the rows alone, whose labels are `expected` (positions,)."""
+    def of_rows(self, classes: Labels, positions: NDArray[np.int64]) -> "Resampling":
+        """Return how to resample some of the rows alone, whose classes are `classes` (positions,)."""
         if self.group_of_row is None:
-            return choose_resampling(expected)
-        return choose_resampling(expected, [str(group) for group in self.group_of_row[positions]])
+            return choose_resampling(classes)
+        return choose_resampling(classes, [str(group) for group in self.group_of_row[positions]])
 
 
-def choose_resampling(expected: Labels, groups: Sequence[str] | None = None) -> Resampling:
-    """Return how to resample rows with these labels: by groups where rows come in groups, within classes where one is rare.
+def choose_resampling(classes: Labels, groups: Sequence[str] | None = None) -> Resampling:
+    """Return how to resample rows of these classes (rows,), the `strata` of answers: by groups, or within classes where one is rare.
 
     Classes with fewer than `FEWEST_ROWS_OF_A_CLASS` rows are drawn as if they were one.
     """
     if groups is not None and len(set(groups)) < len(groups):
         _, numbers = np.unique(np.asarray(groups, dtype=object).astype(str), return_inverse=True)
         return Resampling(BY_GROUPS, (np.arange(numbers.max() + 1),), numbers.astype(np.int64))
-    of_class = np.bincount(expected)[expected]
-    if 0 < (of_class < RARE_CLASS_ROWS).sum() <= LARGEST_RARE_SHARE * len(expected):
-        stratum_of_row = np.where(of_class < FEWEST_ROWS_OF_A_CLASS, -1, expected)
+    of_class = np.bincount(classes)[classes]
+    if 0 < (of_class < RARE_CLASS_ROWS).sum() <= LARGEST_RARE_SHARE * len(classes):
+        stratum_of_row = np.where(of_class < FEWEST_ROWS_OF_A_CLASS, -1, classes)
         return Resampling(
             WITHIN_CLASSES, tuple(np.flatnonzero(stratum_of_row == stratum) for stratum in np.unique(stratum_of_row))
         )
-    return Resampling(BY_ROWS, (np.arange(len(expected)),))
+    return Resampling(BY_ROWS, (np.arange(len(classes)),))
 
 
 def bootstrap_values(
     names: Sequence[str],
-    models: Sequence[Answers],
+    models: Sequence[AnyAnswers],
     resampling: Resampling,
     resamples: int,
     *,
@@ -106,8 +108,8 @@ def bootstrap_values(
 
     All models see the same resamples of a metric, so that their differences are paired.
     """
-    found = {name: np.empty((len(models), resamples)) for name in names}
-    counted = [name for name in names if needs_labels_only(name)]
+    found = {name: np.full((len(models), resamples), np.nan) for name in names}
+    counted = _list_counted(names, models)
     if counted:
         cells = _Cells.of(models, resampling)
         generator = np.random.default_rng([seed, 0])
@@ -119,7 +121,7 @@ def bootstrap_values(
                     found[name][number, part] = tally_values(name, tallies)
     weighted = [name for name in names if name not in counted]
     if weighted:
-        rows = [WeightedRows(answers) for answers in models]
+        rows = [weigh(answers) for answers in models]
         generator = np.random.default_rng([seed, 1])
         for part, block in _blocks(resamples, len(models[0]), working_bytes):
             weights = resampling.spread(resampling.draw(generator, block))
@@ -131,8 +133,8 @@ def bootstrap_values(
 
 def randomisation_differences(
     names: Sequence[str],
-    first: Sequence[Answers],
-    second: Sequence[Answers],
+    first: Sequence[AnyAnswers],
+    second: Sequence[AnyAnswers],
     resampling: Resampling,
     resamples: int,
     *,
@@ -146,7 +148,7 @@ def randomisation_differences(
     """
     sides, pairs = (*first, *second), len(first)
     found = {name: np.zeros(resamples) for name in names}
-    counted = [name for name in names if needs_labels_only(name)]
+    counted = _list_counted(names, sides)
     if counted:
         cells = _Cells.of(sides, resampling)
         generator = np.random.default_rng([seed, 2])
@@ -161,7 +163,7 @@ def randomisation_differences(
     weighted = [name for name in names if name not in counted]
     if weighted:
         # Both answers to a row stand one after the other, and a coin says which of them counts on which side.
-        stacked = [WeightedRows(one.stack(other)) for one, other in zip(first, second, strict=True)]
+        stacked = [weigh(stack_answers(one, other)) for one, other in zip(first, second, strict=True)]
         generator = np.random.default_rng([seed, 3])
         for part, block in _blocks(resamples, 4 * len(first[0]), working_bytes):
             coins = resampling.spread(generator.integers(0, 2, (block, resampling.units), dtype=np.int32))
@@ -175,7 +177,7 @@ def randomisation_differences(
 
 def slice_differences(
     name: str,
-    answers: Answers,
+    answers: AnyAnswers,
     is_inside: NDArray[np.bool_],
     resampling: Resampling,
     resamples: int,
@@ -190,20 +192,25 @@ def slice_differences(
     values = np.empty(resamples)
     generator = np.random.default_rng([seed, 4])
     of_group = _groups_inside(is_inside, resampling)
-    if of_group is None and needs_labels_only(name):
+    if of_group is None and _list_counted([name], [answers]):
         cells = _Cells.of([answers], resampling)
         for part, block in _blocks(resamples, cells.width, working_bytes):
             drawn = generator.multivariate_hypergeometric(cells.counts, int(is_inside.sum()), size=block)
             inside, outside = tally(cells.answers[0], drawn), tally(cells.answers[0], cells.counts - drawn)
             values[part] = tally_values(name, inside) - tally_values(name, outside)
         return values
-    rows = WeightedRows(answers)
+    rows = weigh(answers)
     mask = (is_inside if of_group is None else of_group).astype(np.int32)
     for part, block in _blocks(resamples, 2 * len(answers), working_bytes):
         drawn = generator.permuted(np.tile(mask, (block, 1)), axis=1)
         weights = drawn if of_group is None else resampling.spread(drawn)
         values[part] = rows.values([name], weights)[name] - rows.values([name], 1 - weights)[name]
     return values
+
+
+def _list_counted(names: Sequence[str], models: Sequence[AnyAnswers]) -> list[str]:
+    """Return the metrics that follow from how often each label is expected, predicted, and both."""
+    return [name for name in names if needs_labels_only(name)] if isinstance(models[0], Answers) else []
 
 
 def _groups_inside(is_inside: NDArray[np.bool_], resampling: Resampling) -> NDArray[np.bool_] | None:
@@ -241,18 +248,20 @@ class _Cells:
     of_row: NDArray[np.int64]
 
     @classmethod
-    def of(cls, models: Sequence[Answers], resampling: Resampling) -> "_Cells":
+    def of(cls, models: Sequence[AnyAnswers], resampling: Resampling) -> "_Cells":
+        classified = [answers for answers in models if isinstance(answers, Answers)]
         stratum_of_row = np.zeros(len(models[0]), dtype=np.int64)
         if resampling.group_of_row is None:
             for number, rows in enumerate(resampling.strata):
                 stratum_of_row[rows] = number
-        patterns = np.stack([stratum_of_row, models[0].expected, *(answers.predicted for answers in models)], axis=1)
+        predicted = (answers.predicted for answers in classified)
+        patterns = np.stack([stratum_of_row, classified[0].expected, *predicted], axis=1)
         different, examples, of_row, counts = np.unique(
             patterns, axis=0, return_index=True, return_inverse=True, return_counts=True
         )
         return cls(
             counts.astype(np.int64),
-            tuple(answers[examples] for answers in models),
+            tuple(answers[examples] for answers in classified),
             tuple(np.flatnonzero(different[:, 0] == number) for number in np.unique(different[:, 0])),
             resampling,
             of_row.reshape(-1),

@@ -8,12 +8,13 @@ from typing import Final
 
 import numpy as np
 
-from finetune.answers import Answers
+from finetune.answers import AnyAnswers
+from finetune.enough_rows import too_few_rows
 from finetune.findings import RivalTest
 from finetune.metrics import score
 from finetune.paired_tests import bootstrap_p_value, compare_seeds
 from finetune.resampling import Resampling, bootstrap_values
-from finetune.statistics import percentile_interval, too_few_rows, variance_over_rows
+from finetune.statistics import percentile_interval, variance_over_rows
 
 RESAMPLES: Final = 10_000
 BY_BOOTSTRAP: Final = "paired bootstrap over rows"
@@ -21,7 +22,7 @@ BY_SEEDS: Final = "seeds and rows as sources of variance"
 
 
 def compare_with_rivals(
-    metric: str, seeds: Sequence[Answers], baselines: Mapping[str, Answers], resampling: Resampling
+    metric: str, seeds: Sequence[AnyAnswers], baselines: Mapping[str, AnyAnswers], resampling: Resampling
 ) -> list[RivalTest]:
     """Return for each baseline the difference of a metric, model minus baseline, with interval and p-value.
 
@@ -30,7 +31,9 @@ def compare_with_rivals(
     return [_compare(metric, seeds, name, answers, resampling) for name, answers in baselines.items()]
 
 
-def _compare(metric: str, seeds: Sequence[Answers], name: str, baseline: Answers, resampling: Resampling) -> RivalTest:
+def _compare(
+    metric: str, seeds: Sequence[AnyAnswers], name: str, baseline: AnyAnswers, resampling: Resampling
+) -> RivalTest:
     values = [score(metric, answers).value for answers in seeds]
     defined = [value for value in values if value is not None]
     rival = score(metric, baseline).value

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from finetune.answers import Answers
+from finetune.answers import Answers, AnyAnswers
 from finetune.metrics import get_metric, score
 from finetune.records import Score
 from finetune.resampling import choose_resampling
@@ -19,7 +19,7 @@ ALL = "all"
 
 def score_slices(
     metrics: Sequence[str],
-    answers: Answers,
+    answers: AnyAnswers,
     slices: Slices,
     resamples: int,
     *,
@@ -36,7 +36,7 @@ def score_slices(
 
 def score_rows(
     metrics: Sequence[str],
-    answers: Answers,
+    answers: AnyAnswers,
     resamples: int,
     *,
     predictor: str = "model",
@@ -44,12 +44,13 @@ def score_rows(
     groups: Sequence[str] | None = None,
 ) -> list[Score]:
     """Return every metric on the given rows with its percentile-bootstrap interval; undefined on a slice of few rows."""
-    usable = [name for name in metrics if name not in ("f1", "precision", "recall") or answers.classes == 2]
+    has_a_positive = not isinstance(answers, Answers) or answers.classes == 2
+    usable = [name for name in metrics if has_a_positive or name not in ("f1", "precision", "recall")]
     is_small = slice_name not in (ALL, NOT_IN_TRAIN) and len(answers) < SMALLEST_SLICE
     if is_small:
         reason = f"fewer than {SMALLEST_SLICE} rows"
         return [_build_score(name, None, reason, answers, predictor, slice_name) for name in usable]
-    resampling = choose_resampling(answers.expected, groups)
+    resampling = choose_resampling(answers.strata, groups)
     intervals = bootstrap_intervals(usable, answers, resampling=resampling, resamples=resamples)
     found = []
     for name in usable:
@@ -65,7 +66,7 @@ def score_rows(
 
 
 def _build_score(
-    name: str, value: float | None, reason: str, answers: Answers, predictor: str, slice_name: str
+    name: str, value: float | None, reason: str, answers: AnyAnswers, predictor: str, slice_name: str
 ) -> Score:
     return Score(
         name=name,
@@ -81,7 +82,7 @@ def _build_score(
 
 
 def measure_slices(
-    metrics: Sequence[str], answers: Answers, slices: Slices, resamples: int, *, groups: Sequence[str] | None = None
+    metrics: Sequence[str], answers: AnyAnswers, slices: Slices, resamples: int, *, groups: Sequence[str] | None = None
 ) -> list[Score]:
     """Return the scores of one seed among several: intervals on all rows, values alone on slices."""
     found = score_rows(metrics, answers, resamples, groups=groups)

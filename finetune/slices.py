@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from finetune.answers import Answers
+from finetune.answers import AnyAnswers
 from finetune.errors import DataError
 from finetune.findings import SliceTest
 from finetune.metrics import score
@@ -74,7 +74,7 @@ def cut_by_length(lengths: NDArray[np.int64]) -> dict[str, NDArray[np.int64]]:
     return found if len(found) > 1 else {}
 
 
-def compare_slices(metric: str, answers: Answers, slices: Slices, resampling: Resampling) -> list[SliceTest]:
+def compare_slices(metric: str, answers: AnyAnswers, slices: Slices, resampling: Resampling) -> list[SliceTest]:
     """Return for each slice whether a metric on it differs from that on all other rows.
 
     The p-value is that of a permutation of which rows belong to the slice, corrected by Holm over all slices.
@@ -88,7 +88,7 @@ def compare_slices(metric: str, answers: Answers, slices: Slices, resampling: Re
 
 
 def _compare_slice(
-    metric: str, answers: Answers, name: str, positions: NDArray[np.int64], resampling: Resampling
+    metric: str, answers: AnyAnswers, name: str, positions: NDArray[np.int64], resampling: Resampling
 ) -> SliceTest:
     is_inside = np.zeros(len(answers), dtype=bool)
     is_inside[positions] = True

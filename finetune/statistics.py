@@ -13,26 +13,19 @@ from typing import Final
 import numpy as np
 
 from finetune import metrics
-from finetune.answers import Answers
+from finetune.answers import Answers, AnyAnswers, LanguageAnswers, MultilabelAnswers
+from finetune.enough_rows import too_few_rows
 from finetune.errors import FinetuneError, InvalidResultError
-from finetune.resampling import (
-    FEWEST_ROWS_OF_A_CLASS,
-    WORKING_BYTES,
-    Resampling,
-    bootstrap_values,
-    choose_resampling,
-)
-from finetune.weighted_metrics import Values
+from finetune.resampling import WORKING_BYTES, Resampling, bootstrap_values, choose_resampling
+from finetune.weighted_language import OF_PAIRS
+from finetune.weighted_values import Values
 
 UNDEFINED_LIMIT: Final = 0.05
 """A bootstrap interval is given only if at most this share of the resamples has no value. More would cut off as much as
 the 5 % that lie outside a 95 % interval."""
 
-FEWEST_ROWS: Final = 10
-"""Fewer rows, or groups of them, say nothing that an interval could hold."""
-
-MEANS_OVER_CLASSES: Final = frozenset({"balanced_accuracy", "macro_f1", "roc_auc", "pr_auc"})
-NEED_BOTH_CLASSES: Final = frozenset(metrics.METRICS) - {"accuracy", "brier", "log_loss", "expected_calibration_error"}
+DEPEND_ON_ROWS: Final = frozenset({"accuracy", "precision", "subset_accuracy", "hamming_loss"})
+"""Metrics of labels that other rows would change although a model says the same of all."""
 
 # Sums in another order differ in their last digits.
 _ROUNDING: Final = 1e-12
@@ -70,7 +63,7 @@ class SeedSummary:
 
 def bootstrap_intervals(
     names: Sequence[str],
-    answers: Answers,
+    answers: AnyAnswers,
     *,
     resampling: Resampling | None = None,
     resamples: int = 2000,
@@ -82,7 +75,8 @@ def bootstrap_intervals(
 
     Each resample draws as many rows as there are, with replacement (Efron and Tibshirani 1993, "An introduction to the
     bootstrap", chapter 13). The interval covers the choice of evaluation rows, not the choice of training seed.
-    The calibration error is an upward-biased estimate, and resampling adds that bias again: its interval lies high.
+    The calibration error is an upward-biased estimate, and resampling adds that bias again: its interval lies high. So does that of the
+    area under the precision-recall curve of labels with few rows, the more so the more labels it is a mean of.
     Resamples of rows that are all right, or all wrong, show no variance: a proportion of them has Wilson's interval, other metrics none.
 
     Raises:
@@ -92,7 +86,7 @@ def bootstrap_intervals(
     _check_confidence(confidence)
     if resamples < 1:
         raise FinetuneError(f"the bootstrap needs at least one resample, got {resamples}")
-    how = resampling or choose_resampling(answers.expected)
+    how = resampling or choose_resampling(answers.strata)
     reasons = {name: metrics.score(name, answers).reason or too_few_rows(name, answers, how) for name in names}
     defined = [name for name, reason in reasons.items() if not reason]
     intervals = {name: Interval(None, None, 1.0, reason) for name, reason in reasons.items()}
@@ -106,42 +100,44 @@ def bootstrap_intervals(
     return intervals
 
 
-def too_few_rows(name: str, answers: Answers, resampling: Resampling) -> str:
-    """Return why these rows are too few for an interval of a metric, or an empty string."""
-    if len(answers) < FEWEST_ROWS:
-        return f"fewer than {FEWEST_ROWS} rows"
-    if resampling.units < FEWEST_ROWS:
-        return f"fewer than {FEWEST_ROWS} groups of rows"
-    counts = np.bincount(answers.expected, minlength=answers.classes)
-    # Of many classes the metric is a mean over those that occur, of two it may have no value without both.
-    smallest = counts[counts > 0].min() if answers.classes > 2 else counts.min()
-    needs_classes = MEANS_OVER_CLASSES if answers.classes > 2 else NEED_BOTH_CLASSES
-    if name in needs_classes and smallest < FEWEST_ROWS_OF_A_CLASS:
-        return f"fewer than {FEWEST_ROWS_OF_A_CLASS} rows of a class"
-    return ""
-
-
 def _interval_without_spread(
-    drawn: Interval, name: str, answers: Answers, resampling: Resampling, confidence: float
+    drawn: Interval, name: str, answers: AnyAnswers, resampling: Resampling, confidence: float
 ) -> Interval:
     """Return the interval of a metric that no resample changes: Wilson's (1927) of a proportion of 0 or 1, where rows are independent.
 
     It is the one drawn where the metric can't change, since the model says the same of every row.
     """
-    of_labels = metrics.get_metric(name).needs == "labels"
-    said = answers.predicted if of_labels else answers.probabilities
-    if name not in ("accuracy", "precision") and np.all(said == said[0]):
+    if isinstance(answers, LanguageAnswers) and answers.next_sentence is not None and name in OF_PAIRS:
+        return _interval_without_spread(drawn, OF_PAIRS[name], answers.next_sentence, resampling, confidence)
+    if name not in DEPEND_ON_ROWS and _says_one_thing(name, answers):
         return drawn
-    rows = {"accuracy": np.ones(len(answers)), "precision": answers.predicted, "recall": answers.expected}
+    trials = _count_trials(name, answers)
     value = metrics.score(name, answers).value
-    if name not in rows or value not in (0, 1) or resampling.group_of_row is not None:
+    if trials is None or value not in (0, 1) or resampling.group_of_row is not None:
         reason = "every resample has the same value, so they can't show how far it varies"
         return Interval(None, None, drawn.undefined_share, reason)
     from scipy.special import ndtri
 
-    margin = float(ndtri((1 + confidence) / 2)) ** 2 / np.count_nonzero(rows[name])
+    margin = float(ndtri((1 + confidence) / 2)) ** 2 / trials
     low, high = (1 / (1 + margin), 1.0) if value else (0.0, margin / (1 + margin))
     return Interval(low, high, drawn.undefined_share)
+
+
+def _says_one_thing(name: str, answers: AnyAnswers) -> bool:
+    """Say whether what a metric depends on is the same of every row."""
+    if not isinstance(answers, Answers | MultilabelAnswers):
+        return False
+    said = answers.predicted if metrics.get_metric(name).needs == "labels" else answers.probabilities
+    return bool(np.all(said == said[0]))
+
+
+def _count_trials(name: str, answers: AnyAnswers) -> int | None:
+    """Return of how many rows a metric is the share that is right, or None where it is no such share."""
+    if name in ("accuracy", "subset_accuracy"):
+        return len(answers)
+    if isinstance(answers, Answers) and name in ("precision", "recall"):
+        return int(np.count_nonzero(answers.predicted if name == "precision" else answers.expected))
+    return None
 
 
 def percentile_interval(values: Values, confidence: float = 0.95) -> Interval:

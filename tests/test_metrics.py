@@ -18,6 +18,7 @@ from finetune.calibration import CALIBRATION_BINS, calibration_gaps
 from finetune.errors import DataError, FinetuneError, InvalidResultError, RecipeError
 from finetune.metrics import METRICS, MetricValue, get_metric
 from finetune.metrics import score as score_answers
+from tests.made_answers import CLASS_METRICS
 
 Rows = tuple[NDArray[np.int64], NDArray[np.float64]]
 
@@ -190,12 +191,12 @@ def test_binary_metrics_are_undefined_for_three_classes(name: str) -> None:
     assert value.reason.startswith("defined for two classes only")
 
 
-@pytest.mark.parametrize("name", METRICS)
+@pytest.mark.parametrize("name", CLASS_METRICS)
 def test_every_metric_is_undefined_without_rows(name: str) -> None:
     assert score(name, [], np.empty((0, 2))) == MetricValue(None, "no rows")
 
 
-@pytest.mark.parametrize("name", METRICS)
+@pytest.mark.parametrize("name", CLASS_METRICS)
 @settings(max_examples=40, deadline=None)
 @given(rows=rows_of_a_run())
 def test_every_value_is_in_range_or_none_with_a_reason_and_never_warns(name: str, rows: Rows) -> None:
@@ -208,14 +209,14 @@ def test_every_value_is_in_range_or_none_with_a_reason_and_never_warns(name: str
     assert value.value is None or low <= value.value <= high
 
 
-@pytest.mark.parametrize("name", METRICS)
+@pytest.mark.parametrize("name", CLASS_METRICS)
 def test_perfect_predictions_reach_the_better_end_of_the_range(name: str) -> None:
     metric = METRICS[name]
     best = metric.high if metric.higher_is_better else metric.low
     assert score(name, [0, 1, 0, 1], certain([0, 1, 0, 1])).value == pytest.approx(best, abs=1e-12)
 
 
-@pytest.mark.parametrize("name", METRICS)
+@pytest.mark.parametrize("name", CLASS_METRICS)
 def test_label_metrics_and_only_those_ignore_how_sure_the_model_is(name: str) -> None:
     expected = [0, 1, 0, 1, 1]
     unsure = np.array([[0.9, 0.1], [0.3, 0.7], [0.4, 0.6], [0.2, 0.8], [0.6, 0.4]])

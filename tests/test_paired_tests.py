@@ -13,7 +13,8 @@ from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.power import NormalIndPower
 
-from finetune.metrics import log_losses, score
+from finetune.class_metrics import log_losses
+from finetune.metrics import score
 from finetune.paired_tests import (
     bootstrap_p_value,
     compare_seeds,

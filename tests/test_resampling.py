@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from finetune.answers import Answers, build_answers
-from finetune.metrics import METRICS, score
+from finetune.metrics import score
 from finetune.resampling import (
     BY_GROUPS,
     BY_ROWS,
@@ -22,7 +22,7 @@ from finetune.resampling import (
     randomisation_differences,
     slice_differences,
 )
-from tests.made_answers import answer, answer_alike, make_answers, metrics_for
+from tests.made_answers import CLASS_METRICS, answer, answer_alike, make_answers, metrics_for
 
 OF_ONE_KIND_EACH = ("accuracy", "matthews_correlation", "macro_f1", "log_loss")
 """Metrics drawn as counts and as rows; the others differ from one of these in the formula only."""
@@ -158,10 +158,10 @@ def test_small_blocks_give_the_same_values_as_one_block(classes: int, grouped: b
 
 def test_ten_thousand_resamples_of_many_rows_take_few_megabytes() -> None:
     answers = make_answers(5000)
-    bootstrap_values(list(METRICS), [answers], rows_of(5000), 1)
+    bootstrap_values(CLASS_METRICS, [answers], rows_of(5000), 1)
     tracemalloc.start()
-    bootstrap_values(list(METRICS), [answers], rows_of(5000), 1000)
-    randomisation_differences(list(METRICS), [answers], [answers], rows_of(5000), 300)
+    bootstrap_values(CLASS_METRICS, [answers], rows_of(5000), 1000)
+    randomisation_differences(CLASS_METRICS, [answers], [answers], rows_of(5000), 300)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     # All weights at once would be 20 megabytes and more; results and blocks are about a dozen.
@@ -171,9 +171,9 @@ def test_ten_thousand_resamples_of_many_rows_take_few_megabytes() -> None:
 def test_every_metric_sees_the_same_resamples_whatever_else_is_asked_for() -> None:
     first = make_answers(120)
     second = answer_alike(first, seed=1)
-    together = bootstrap_values(list(METRICS), [first, second], rows_of(120), 50, seed=3)
-    swapped = randomisation_differences(list(METRICS), [first], [second], rows_of(120), 50, seed=3)
-    for name in METRICS:
+    together = bootstrap_values(CLASS_METRICS, [first, second], rows_of(120), 50, seed=3)
+    swapped = randomisation_differences(CLASS_METRICS, [first], [second], rows_of(120), 50, seed=3)
+    for name in CLASS_METRICS:
         alone = bootstrap_values([name], [first, second], rows_of(120), 50, seed=3)[name]
         np.testing.assert_array_equal(alone, together[name])
         np.testing.assert_array_equal(
@@ -295,7 +295,7 @@ def test_slices_of_whole_groups_are_permuted_by_group_and_others_by_row(name: st
     assert by_row.std() < 0.8 * by_group.std()
 
 
-@pytest.mark.parametrize("name", sorted(METRICS))
+@pytest.mark.parametrize("name", CLASS_METRICS)
 def test_a_slice_of_all_rows_differs_from_nothing_without_a_warning(name: str) -> None:
     answers = make_answers(40)
     for is_inside in (np.ones(40, dtype=bool), np.zeros(40, dtype=bool)):

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from statsmodels.stats.proportion import proportion_confint
 
 from finetune.answers import Answers, build_answers
+from finetune.enough_rows import too_few_rows
 from finetune.errors import FinetuneError, InvalidResultError, RecipeError
-from finetune.metrics import METRICS, score
+from finetune.metrics import score
 from finetune.resampling import BY_ROWS, Resampling, bootstrap_values, choose_resampling
 from finetune.statistics import (
     Interval,
@@ -25,11 +26,10 @@ from finetune.statistics import (
     percentile_interval,
     standard_error_and_quantile,
     summary,
-    too_few_rows,
     variance_of_mean,
     variance_over_rows,
 )
-from tests.made_answers import answer, make_answers
+from tests.made_answers import CLASS_METRICS, answer, make_answers
 
 
 def rows_of(rows: int) -> Resampling:
@@ -74,16 +74,16 @@ def test_percentile_intervals_are_the_quantiles_of_scipy(values: list[float], co
 
 def test_ten_thousand_resamples_of_every_metric_on_a_thousand_rows_take_under_five_seconds() -> None:
     answers = make_answers(1043)
-    bootstrap_intervals(list(METRICS), answers, resamples=1)
+    bootstrap_intervals(CLASS_METRICS, answers, resamples=1)
     start = time.process_time()
-    bootstrap_intervals(list(METRICS), answers, resamples=10_000)
+    bootstrap_intervals(CLASS_METRICS, answers, resamples=10_000)
     assert time.process_time() - start < 5
 
 
 def test_an_interval_does_not_depend_on_what_else_is_asked_for() -> None:
     answers = make_answers(120)
-    together = bootstrap_intervals(list(METRICS), answers, resamples=100, seed=3)
-    for name in METRICS:
+    together = bootstrap_intervals(CLASS_METRICS, answers, resamples=100, seed=3)
+    for name in CLASS_METRICS:
         assert bootstrap_intervals([name], answers, resamples=100, seed=3)[name] == together[name]
 
 
@@ -130,7 +130,7 @@ def test_a_metric_without_a_value_has_no_interval_but_its_reason() -> None:
     assert bootstrap_intervals(["f1"], no_rows)["f1"] == Interval(None, None, 1.0, "no rows")
 
 
-@pytest.mark.parametrize("name", METRICS)
+@pytest.mark.parametrize("name", CLASS_METRICS)
 def test_nine_rows_have_no_interval_and_ten_may_have_one(name: str) -> None:
     (few, enough) = (
         bootstrap_intervals([name], certain([0, 1] * 5, [0, 1, 1, 0, 0, 1, 0, 1, 0, 1])[:rows])[name]
@@ -153,16 +153,16 @@ def test_metrics_that_need_both_classes_need_five_rows_of_each() -> None:
     for rare, has_interval in ((4, False), (5, True)):
         expected = np.array([1] * rare + [0] * 95)
         answers = answer(expected, 2, np.random.default_rng(1), signal=0.3)
-        found = bootstrap_intervals(list(METRICS), answers, resamples=200)
+        found = bootstrap_intervals(CLASS_METRICS, answers, resamples=200)
         without = {name for name, interval in found.items() if interval.low is None}
         always = {"accuracy", "brier", "log_loss", "expected_calibration_error"}
-        assert without == (set() if has_interval else set(METRICS) - always), rare
+        assert without == (set() if has_interval else set(CLASS_METRICS) - always), rare
         assert all(found[name].reason == "fewer than 5 rows of a class" for name in without)
 
 
 def test_of_many_classes_only_means_over_classes_need_five_rows_of_each_that_occurs() -> None:
     answers = answer(np.repeat([0, 1, 2], [50, 46, 4]), 4, np.random.default_rng(0))
-    reasons = {name: too_few_rows(name, answers, choose_resampling(answers.expected)) for name in METRICS}
+    reasons = {name: too_few_rows(name, answers, choose_resampling(answers.expected)) for name in CLASS_METRICS}
     assert {name for name, reason in reasons.items() if reason} == {
         "balanced_accuracy",
         "macro_f1",
@@ -170,7 +170,7 @@ def test_of_many_classes_only_means_over_classes_need_five_rows_of_each_that_occ
         "pr_auc",
     }
     answers = answer(np.repeat([0, 1, 2], [50, 45, 5]), 4, np.random.default_rng(0))
-    assert not any(too_few_rows(name, answers, choose_resampling(answers.expected)) for name in METRICS)
+    assert not any(too_few_rows(name, answers, choose_resampling(answers.expected)) for name in CLASS_METRICS)
 
 
 def test_a_collapsed_model_has_the_interval_zero_to_zero() -> None:
@@ -196,8 +196,8 @@ def test_a_proportion_of_all_or_none_has_the_interval_of_wilson(confidence: floa
 
 def test_other_metrics_of_a_model_without_a_mistake_have_no_interval() -> None:
     answers = certain([0, 1] * 20, [0, 1] * 20)
-    found = bootstrap_intervals(list(METRICS), answers, resamples=50)
-    without = set(METRICS) - {"accuracy", "precision", "recall"}
+    found = bootstrap_intervals(CLASS_METRICS, answers, resamples=50)
+    without = set(CLASS_METRICS) - {"accuracy", "precision", "recall"}
     assert {name for name, interval in found.items() if interval.low is None} == without
     reasons = {found[name].reason for name in without}
     assert reasons == {"every resample has the same value, so they can't show how far it varies"}
@@ -216,7 +216,7 @@ def test_the_bootstrap_never_warns_on_tiny_data() -> None:
             for classes in (2, 3):
                 for seed in range(4):
                     answers = make_answers(rows, classes, seed=seed)
-                    assert set(bootstrap_intervals(list(METRICS), answers, resamples=200)) == set(METRICS)
+                    assert set(bootstrap_intervals(CLASS_METRICS, answers, resamples=200)) == set(CLASS_METRICS)
 
 
 def test_the_bootstrap_refuses_wrong_settings_and_names() -> None:

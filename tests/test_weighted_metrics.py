@@ -11,9 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from finetune.answers import Answers, build_answers
-from finetune.metrics import METRICS, score
-from finetune.weighted_metrics import WeightedRows, count_values, needs_labels_only, tally, tally_values
-from tests.made_answers import LABEL_METRICS, OF_TWO_CLASSES, make_answers, metrics_for
+from finetune.metric import KINDS
+from finetune.metrics import METRICS, list_metrics, score
+from finetune.weighted_classes import WeightedClasses, count_values, needs_labels_only, tally, tally_values
+from finetune.weighted_metrics import weigh
+from tests.made_answers import CLASS_METRICS, LABEL_METRICS, OF_TWO_CLASSES, make_answers, make_kind, metrics_for
 
 
 @st.composite
@@ -41,7 +43,7 @@ def test_weighted_values_equal_the_metric_of_the_resampled_rows(answers: Answers
     chosen = np.random.default_rng(seed).integers(0, len(answers), (3, len(answers)))
     counts = np.stack([np.bincount(rows, minlength=len(answers)) for rows in chosen])
     names = metrics_for(answers.classes)
-    whole, others = (WeightedRows(answers).values(names, counts.astype(kind)) for kind in (np.int32, np.float64))
+    whole, others = (WeightedClasses(answers).values(names, counts.astype(kind)) for kind in (np.int32, np.float64))
     for name in names:
         expected = [direct(name, answers, rows) for rows in chosen]
         np.testing.assert_allclose(whole[name], expected, atol=1e-12, err_msg=name)
@@ -54,7 +56,7 @@ def test_weights_of_one_give_the_value_and_zero_weights_none_without_a_warning(a
     weights = np.array([[1], [0]], dtype=np.int32) * np.ones(len(answers), dtype=np.int32)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        values = WeightedRows(answers).values(metrics_for(answers.classes), weights)
+        values = WeightedClasses(answers).values(metrics_for(answers.classes), weights)
     for name, (of_all, of_none) in values.items():
         np.testing.assert_allclose(of_all, direct(name, answers, np.arange(len(answers))), atol=1e-12, err_msg=name)
         assert math.isnan(of_none), name
@@ -67,8 +69,8 @@ def test_the_order_of_the_rows_changes_nothing(answers: Answers, seed: int) -> N
     weights, order = generator.integers(0, 4, (2, len(answers)), dtype=np.int32), generator.permutation(len(answers))
     names = metrics_for(answers.classes)
     before, after = (
-        WeightedRows(answers).values(names, weights),
-        WeightedRows(answers[order]).values(names, weights[:, order]),
+        WeightedClasses(answers).values(names, weights),
+        WeightedClasses(answers[order]).values(names, weights[:, order]),
     )
     for name in names:
         np.testing.assert_allclose(before[name], after[name], atol=1e-12, err_msg=name)
@@ -85,7 +87,7 @@ def test_weighted_areas_equal_scikit_learn_with_and_without_ties(digits: int, na
         np.random.default_rng(1).uniform(0, 3, (20, 300)),
         np.random.default_rng(1).integers(0, 3, (20, 300), dtype=np.int32),
     ):
-        values = WeightedRows(answers).values([name], weights)[name]
+        values = WeightedClasses(answers).values([name], weights)[name]
         expected = [oracle(answers.expected, answers.probabilities[:, 1], sample_weight=row) for row in weights]  # type: ignore[operator]
         np.testing.assert_allclose(values, expected, atol=1e-12)
 
@@ -93,7 +95,7 @@ def test_weighted_areas_equal_scikit_learn_with_and_without_ties(digits: int, na
 def test_areas_of_many_rows_are_exact_in_whole_numbers() -> None:
     answers = make_answers(70_000, digits=3)
     weights = np.random.default_rng(0).integers(0, 40, (1, 70_000), dtype=np.int32)
-    values = WeightedRows(answers).values(["roc_auc", "pr_auc"], weights)
+    values = WeightedClasses(answers).values(["roc_auc", "pr_auc"], weights)
     expected, scores = answers.expected, answers.probabilities[:, 1]
     assert values["roc_auc"][0] == pytest.approx(
         sklearn.metrics.roc_auc_score(expected, scores, sample_weight=weights[0]), abs=1e-12
@@ -125,11 +127,13 @@ def test_tallies_of_parts_add_up_to_those_of_the_whole(answers: Answers, seed: i
     assert whole.expected.sum(axis=1).tolist() == (one + other).sum(axis=1).tolist()
 
 
-def test_every_metric_has_one_formula_of_the_kind_that_the_registry_says() -> None:
-    assert {name: needs_labels_only(name) for name in METRICS} == {
-        name: metric.needs == "labels" for name, metric in METRICS.items()
+def test_every_metric_has_a_formula_for_each_kind_that_the_registry_says() -> None:
+    assert {name: needs_labels_only(name) for name in CLASS_METRICS} == {
+        name: METRICS[name].needs == "labels" for name in CLASS_METRICS
     }
-    assert set(WeightedRows(make_answers(30)).values(list(METRICS), np.ones((1, 30)))) == set(METRICS)
+    for kind in KINDS:
+        names = list_metrics(kind)
+        assert set(weigh(make_kind(kind, 30)).values(names, np.ones((1, 30)))) == set(names)
 
 
 def test_a_thousand_classes_take_no_square_of_their_number() -> None:
