@@ -151,11 +151,7 @@ def _load_weights(
         SettingError: the architecture has no such head.
     """
     import torch
-    from transformers.utils import logging
 
-    # The load report is a table on every start; what matters of it goes into our notes.
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
     try:
         model, info = _find_class(checkpoint.name, model_class, config).from_pretrained(
             checkpoint.folder,
@@ -201,7 +197,12 @@ def _find_class(name: str, model_class: str, config: "PretrainedConfig") -> Any:
         SettingError: it knows no model of this architecture.
     """
     import transformers
+    from transformers.utils import logging
 
+    # The load report is a table on every start, and what matters of it goes into our notes; of packed rows GPT-2 would say that it
+    # misses the mask which they must not have.
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
     kind: Any = getattr(transformers, model_class)
     if type(config) not in kind._model_mapping:
         raise SettingError(
