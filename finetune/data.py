@@ -117,7 +117,12 @@ def _read_splits(
         if part == supplier:
             slice_columns = found.slice_columns
     refuse_missing_slices(recipe.evaluate.slices, slice_columns, located.files[supplier][0], located.layout)
-    notes = [f"`{show(old)}` replaced by '{show(replacements[old])}' in {n:,} rows" for old, n in replaced.items()]
+    notes = [
+        f"`{show(old)}` replaced by '{show(replacements[old])}' in {count:,} rows"
+        for old, count in replaced.items()
+        # What a task replaces need not stand in every file; who states a text expects it somewhere.
+        if count or recipe.data.replace is not None
+    ]
     return splits, labels, slice_columns, notes
 
 

@@ -648,8 +648,12 @@ def test_texts_are_replaced_before_anything_else_and_it_is_said(work: Path) -> N
 
 def test_a_task_has_its_own_replacements_which_the_recipe_may_change(work: Path) -> None:
     write_table(work / "rows.csv", "text,label", [f"a<br />{n},{n % 2}" for n in range(20)])
-    assert "a 3" in load("imdb", path="rows.csv").splits["train"].examples["text"]
+    own = load("imdb", path="rows.csv")
+    assert "a 3" in own.splits["train"].examples["text"]
+    assert own.record.notes == ["`<br />` replaced by ' ' in 20 rows"]
     assert "a<br />3" in load("imdb", path="rows.csv", replace={}).splits["train"].examples["text"]
+    write_table(work / "rows.csv", "text,label", [f"a {n},{n % 2}" for n in range(20)])
+    assert load("imdb", path="rows.csv").record.notes == []
 
 
 def test_a_validation_file_of_a_folder_plays_dev_and_is_named(three_files: Path) -> None:
