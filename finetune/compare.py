@@ -12,10 +12,13 @@ from pathlib import Path
 from typing import Final
 
 from finetune import metrics
-from finetune.compare_pairs import MeasuredRun, Rows, conclude, measure_pair
+from finetune.baseline_answers import WITHOUT_READING
+from finetune.compare_pairs import MeasuredRun, conclude, measure_pair
 from finetune.compared_facts import find_settings, list_warnings, name_runs
+from finetune.compared_rows import Rows
 from finetune.compared_runs import MatchedRun, MatchedRuns, match_runs
 from finetune.comparison_records import ComparedRun, Comparison
+from finetune.enough_rows import too_few_rows
 from finetune.errors import DataError, UsageError, suggest
 from finetune.machine import installed_versions
 from finetune.metrics import METRICS, MetricValue
@@ -28,15 +31,16 @@ from finetune.statistics import (
     Interval,
     bootstrap_intervals,
     percentile_interval,
-    too_few_rows,
 )
-from finetune.weighted_metrics import Values
+from finetune.weighted_values import Values
 from finetune.wording import count_of
 
 RESAMPLES: Final = 2_000
 RANDOMISATIONS: Final = 10_000
 """Of the verdict's metric, whose p-value has to bear more than those of the others."""
 FEWEST_RESAMPLES: Final = 100
+OF_ANY_TOKENS: Final = "bits_per_byte"
+"""The one metric of language models that doesn't depend on how a tokenizer cuts the text."""
 
 
 def compare_runs(
@@ -60,8 +64,8 @@ def compare_runs(
         raise UsageError(f"--resamples: found {resamples}, allowed are {FEWEST_RESAMPLES} or more")
     matched = match_runs(paths, intersection=intersection)
     reports = [run.report for run in matched.runs]
-    names, is_replaced = _choose_metrics(reports, metric)
-    resampling = choose_resampling(matched.runs[0].main.expected, matched.groups)
+    names, is_replaced = _choose_metrics(reports, metric, only=None if matched.has_same_tokens else OF_ANY_TOKENS)
+    resampling = choose_resampling(matched.runs[0].main.strata, matched.groups)
     measured = _measure_runs(matched, names, resampling, resamples)
     randomisations = max(RANDOMISATIONS, resamples)
     pairs = [
@@ -79,6 +83,7 @@ def compare_runs(
         rows=matched.description,
         fingerprint=matched.fingerprint,
         labels=list(matched.labels),
+        baselines=_list_baselines(reports, names, len(rows.ids)),
         resamples=resamples,
         randomisations=randomisations,
         resampling=resampling.description,
@@ -94,10 +99,34 @@ def compare_runs(
     )
 
 
-def _choose_metrics(reports: Sequence[Report], metric: str | None) -> tuple[list[str], bool]:
-    """Return the metrics that all runs report, that of the verdict first, and whether it replaces the first run's primary one."""
-    reported = [[score.name for score in report.scores if score.slice == "all"] for report in reports]
+def _list_baselines(reports: Sequence[Report], names: Sequence[str], rows: int) -> list[Score]:
+    """Return what answers that read nothing score on the same rows, where a run wasn't trained for its task; else none."""
+    if all(report.recipe.get("train") is not None for report in reports):
+        return []
+    found = {}
+    for score in (score for report in reports for score in report.baselines):
+        if score.predictor in WITHOUT_READING and score.name in names and (score.slice, score.n) == (ALL, rows):
+            found.setdefault((score.predictor, score.name), score)
+    return list(found.values())
+
+
+def _choose_metrics(
+    reports: Sequence[Report], metric: str | None, *, only: str | None = None
+) -> tuple[list[str], bool]:
+    """Return the metrics that all runs report, that of the verdict first, and whether it replaces the first run's primary one.
+
+    `only` is the one metric that the runs can be compared by, where there is one.
+    """
+    reported = [
+        [score.name for score in report.scores if score.slice == "all" and only in (None, score.name)]
+        for report in reports
+    ]
     common = [name for name in dict.fromkeys(reported[0]) if name in METRICS and all(name in own for own in reported)]
+    if not common and only is not None:
+        raise DataError(
+            "the runs predict other tokens of the same rows (tokenizers, masks or contexts differ), so that their losses per token "
+            f"can't be compared, and not all of them report {only}"
+        )
     if not common:
         raise DataError("the runs have no metric in common; nothing can be compared")
     if metric is not None and metric not in common:

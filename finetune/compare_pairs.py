@@ -1,20 +1,21 @@
-"""Two runs on the same rows: how far apart they are on every metric, where they disagree, and what may be concluded.
+"""Two runs on the same rows: how far apart they are on every metric, and what may be concluded.
 
-Owns which test a verdict rests on, and its words. Reading runs is `compared_runs`, the tests themselves are `paired_tests`.
+Owns which test a verdict rests on, and its words. Reading runs is `compared_runs`, the tests themselves are `paired_tests`, the rows on
+which runs disagree `compared_rows`.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from itertools import chain, zip_longest
-from typing import Final, Literal
+from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
-from finetune.answers import Answers
-from finetune.comparison_records import DifferingRow, McNemar, MetricDifference, PairComparison
+from finetune.answers import Answers, AnyAnswers
+from finetune.compared_rows import Rows, find_differing_rows, find_gaps
+from finetune.comparison_records import McNemar, MetricDifference, PairComparison
+from finetune.enough_rows import too_few_rows
+from finetune.ensembles import average_answers
 from finetune.metrics import METRICS, MetricValue
-from finetune.mistakes import join_texts
 from finetune.paired_tests import (
     LEVEL,
     POWER,
@@ -31,13 +32,10 @@ from finetune.statistics import (
     degrees_of_freedom,
     percentile_interval,
     standard_error_and_quantile,
-    too_few_rows,
     variance_over_rows,
 )
-from finetune.weighted_metrics import Values
+from finetune.weighted_values import Values
 from finetune.wording import count_of, format_difference, format_p_value, format_score_value, metric_title
-
-EXAMPLES_SHOWN: Final = 20
 
 Test = Literal["seeds and rows", "randomisation", "paired bootstrap", "none"]
 
@@ -48,15 +46,15 @@ class MeasuredRun:
 
     Attributes:
         seeds: the answers of each seed.
-        main: those of the only seed, or of the seed-averaged ensemble.
+        main: those of the only seed, of the seed-averaged ensemble, or of the saved seed where there is none.
         values: by metric, of each seed.
         mean: by metric, the mean over seeds, or why it is undefined.
         resampled: by metric, each seed on resampled rows (seeds, resamples); only of metrics that have a mean.
     """
 
     name: str
-    seeds: tuple[Answers, ...]
-    main: Answers
+    seeds: tuple[AnyAnswers, ...]
+    main: AnyAnswers
     values: Mapping[str, tuple[float, ...]]
     mean: Mapping[str, MetricValue]
     resampled: Mapping[str, Values]
@@ -71,15 +69,6 @@ class MeasuredPair:
     differences: tuple[MetricDifference, ...]
     test: Test
     p_value: float | None
-
-
-@dataclass(frozen=True)
-class Rows:
-    """What is known of the compared rows: names of the labels, ids, texts."""
-
-    labels: tuple[str, ...]
-    ids: tuple[str, ...]
-    texts: tuple[tuple[str, ...], ...]
 
 
 def measure_pair(
@@ -187,7 +176,6 @@ def conclude(pair: MeasuredPair, p_adjusted: float | None, pairs: int, rows: Row
     better: Literal["first", "second", "neither"] = "neither"
     if p_adjusted is not None and p_adjusted < LEVEL and chosen.difference:
         better = "second" if (chosen.difference > 0) == chosen.higher_is_better else "first"
-    is_same = first.main.predicted == second.main.predicted
     return PairComparison(
         first=first.name,
         second=second.name,
@@ -199,12 +187,23 @@ def conclude(pair: MeasuredPair, p_adjusted: float | None, pairs: int, rows: Row
         better=better,
         verdict=_write_verdict(pair, better, p_adjusted, pairs),
         basis=_write_basis(pair),
-        mcnemar=McNemar(**asdict(count_pairs(first.main.is_right, second.main.is_right))),
         answers=_name_answers(first, second),
-        agreement=float(is_same.mean()),
-        differing=int((~is_same).sum()),
-        examples=_find_examples(first.main, second.main, rows),
+        **_compare_rows(first.main, second.main, rows),
     )
+
+
+def _compare_rows(first: AnyAnswers, second: AnyAnswers, rows: Rows) -> dict[str, Any]:
+    """Return the part of a record that speaks of single rows."""
+    if not isinstance(first, Answers) or not isinstance(second, Answers):
+        gaps, gap_of = find_gaps(first, second, rows)
+        return {"mcnemar": None, "agreement": None, "differing": None, "examples": [], "gaps": gaps, "gap_of": gap_of}
+    is_same = first.predicted == second.predicted
+    return {
+        "mcnemar": McNemar(**asdict(count_pairs(first.is_right, second.is_right))),
+        "agreement": float(is_same.mean()),
+        "differing": int((~is_same).sum()),
+        "examples": find_differing_rows(first, second, rows),
+    }
 
 
 def _write_verdict(pair: MeasuredPair, better: str, p_adjusted: float | None, pairs: int) -> str:
@@ -219,7 +218,7 @@ def _write_verdict(pair: MeasuredPair, better: str, p_adjusted: float | None, pa
     interval = f" (no interval: {chosen.reason})" if chosen.reason else ""
     corrected = f" after Holm's correction for {pairs} pairs" if pairs > 1 else ""
     measured = (
-        f"{title} {format_difference(chosen.difference, low, high)}{interval} from {first} to {second}, "
+        f"{title} {format_difference(chosen.difference, low, high, chosen.metric)}{interval} from {first} to {second}, "
         f"{format_p_value(p_adjusted)}{corrected}"
     )
     if better != "neither":
@@ -227,7 +226,8 @@ def _write_verdict(pair: MeasuredPair, better: str, p_adjusted: float | None, pa
         return f"{winner} is better than {loser}: {measured}"
     detectable = chosen.seeds_detectable if is_of_seeds else chosen.detectable
     of_what = "rows and seeds" if is_of_seeds else "rows"
-    could = f"; these {of_what} could have shown a difference of {format_score_value(detectable)}" if detectable else ""
+    shown = format_score_value(detectable, chosen.metric) if detectable else ""
+    could = f"; these {of_what} could have shown a difference of {shown}" if shown else ""
     return f"There is no evidence of a difference between {first} and {second}: {measured}{could}"
 
 
@@ -252,37 +252,9 @@ def _name_answers(first: MeasuredRun, second: MeasuredRun) -> str:
     """Return whose answers stand for two runs where each row needs one answer."""
     if len(first.seeds) == len(second.seeds) == 1:
         return "the single seeds"
+    # Language models have no ensemble.
+    several = "ensemble" if average_answers([first.main]) is not None else "saved seed"
     if min(len(first.seeds), len(second.seeds)) > 1:
-        return "the ensembles of seeds"
-    of_each = [f"the {'ensemble' if len(run.seeds) > 1 else 'single seed'} of {run.name}" for run in (first, second)]
+        return f"the {several}s of seeds" if several == "ensemble" else "the saved seeds"
+    of_each = [f"the {several if len(run.seeds) > 1 else 'single seed'} of {run.name}" for run in (first, second)]
     return " and ".join(of_each)
-
-
-def _find_examples(first: Answers, second: Answers, rows: Rows) -> list[DifferingRow]:
-    """Return up to 20 rows on which two runs disagree, largest gap first; which of them is right takes turns, so that all sides show."""
-    everyone = np.arange(len(first))
-    of_expected = [answers.probabilities[everyone, answers.expected] for answers in (first, second)]
-    gaps = of_expected[1] - of_expected[0]
-    differing = np.flatnonzero(first.predicted != second.predicted)
-    by_size = differing[np.argsort(-np.abs(gaps[differing]), kind="stable")]
-    who: dict[Literal["first", "second", "neither"], NDArray[np.int64]] = {
-        "first": by_size[first.is_right[by_size]],
-        "second": by_size[second.is_right[by_size]],
-        "neither": by_size[~first.is_right[by_size] & ~second.is_right[by_size]],
-    }
-    in_turns = [row for row in chain.from_iterable(zip_longest(*who.values())) if row is not None][:EXAMPLES_SHOWN]
-    right = {int(row): name for name, some in who.items() for row in some}
-    return [
-        DifferingRow(
-            row=rows.ids[row],
-            text=join_texts(rows.texts[row]),
-            expected=rows.labels[first.expected[row]],
-            first=rows.labels[first.predicted[row]],
-            second=rows.labels[second.predicted[row]],
-            right=right[int(row)],
-            first_probability=float(of_expected[0][row]),
-            second_probability=float(of_expected[1][row]),
-            gap=float(gaps[row]),
-        )
-        for row in sorted(in_turns, key=lambda row: (-abs(gaps[row]), row))
-    ]

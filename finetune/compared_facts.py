@@ -71,6 +71,7 @@ def list_warnings(reports: Sequence[Report], names: Sequence[str], replaced_by: 
             "Labels are numbered in different orders; F1, precision and recall are of the first run's second label",
             [list_words(report.data.labels) for report in reports],
         ),
+        ("The runs see different numbers of tokens at once", [_describe_context(report) for report in reports]),
         ("The runs were computed in different precisions", [entry.precision for entry in made]),
         (
             "The runs were on different devices, so their speeds say little of the models",
@@ -96,6 +97,11 @@ def _list_by_value(names: Sequence[str], values: Sequence[str]) -> str:
 def _describe_train(report: Report) -> str:
     split = next((split for split in report.data.splits if split.part == "train"), None)
     return f"{count_of(split.rows, 'row')} ({split.fingerprint[:SHORT_FINGERPRINT]})" if split else "none"
+
+
+def _describe_context(report: Report) -> str:
+    context = report.language.context if report.language else None
+    return count_of(context, "token") if context else "not known"
 
 
 def _count_shared(report: Report) -> int:

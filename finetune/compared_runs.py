@@ -14,12 +14,20 @@ from typing import NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from finetune.answers import SUM_TOLERANCE, Answers, build_answers
+from finetune.answers import (
+    Answers,
+    AnyAnswers,
+    LanguageAnswers,
+    MultilabelAnswers,
+    RegressionAnswers,
+)
+from finetune.compared_answers import read_run_answers, shorten_list
 from finetune.errors import DataError, MissingInputError, UsageError
-from finetune.records import EvaluatedRow, Prediction, Report, SplitRecord
+from finetune.metric import KINDS, Kind
+from finetune.records import EvaluatedRow, Report, SplitRecord
 from finetune.report_facts import SHORT_FINGERPRINT
-from finetune.run_dir import RunDir, read_predictions, read_report, read_rows
-from finetune.wording import count_of, format_count, list_words, plain
+from finetune.run_dir import RunDir, read_report, read_rows
+from finetune.wording import count_of, format_count, has_classes, list_words, plain
 
 Positions = NDArray[np.int64]
 
@@ -31,14 +39,14 @@ class MatchedRun:
     Attributes:
         rows: ids of the rows in this run.
         seeds: the answers of each seed.
-        main: those of the only seed, or of the seed-averaged ensemble.
+        main: those of the only seed, of the seed-averaged ensemble, or of the saved seed where there is none.
     """
 
     path: Path
     report: Report
     rows: tuple[str, ...]
-    seeds: tuple[Answers, ...]
-    main: Answers
+    seeds: tuple[AnyAnswers, ...]
+    main: AnyAnswers
 
 
 @dataclass(frozen=True)
@@ -59,6 +67,12 @@ class MatchedRuns:
     description: str
     fingerprint: str
 
+    @property
+    def has_same_tokens(self) -> bool:
+        """Say whether language models predict the same tokens of each row; true of other runs."""
+        tokens = [run.main.tokens for run in self.runs if isinstance(run.main, LanguageAnswers)]
+        return all(np.array_equal(tokens[0], other) for other in tokens[1:])
+
 
 def match_runs(paths: Sequence[Path], *, intersection: bool = False) -> MatchedRuns:
     """Return the runs in `paths` on their test rows, or on those that all of them have with `intersection`.
@@ -70,6 +84,7 @@ def match_runs(paths: Sequence[Path], *, intersection: bool = False) -> MatchedR
     """
     _refuse_too_few(paths)
     reports = [read_report(RunDir(path)) for path in paths]
+    _refuse_other_kinds(paths, reports)
     _refuse_other_labels(paths, reports)
     splits = [_test_split(path, report) for path, report in zip(paths, reports, strict=True)]
     labels = tuple(reports[0].data.labels)
@@ -106,11 +121,27 @@ def _refuse_too_few(paths: Sequence[Path]) -> None:
         seen[path.resolve()] = path
 
 
+def _refuse_other_kinds(paths: Sequence[Path], reports: Sequence[Report]) -> None:
+    kinds = [_name_kind(report) for report in reports]
+    other = next((number for number, kind in enumerate(kinds) if kind != kinds[0]), None)
+    if other is not None:
+        one, two = (f"{paths[number]} (task {reports[number].task}: {kinds[number]})" for number in (0, other))
+        raise DataError(f"{one} and {two} give different kinds of answers and can't be compared")
+
+
+def _name_kind(report: Report) -> str:
+    """Return what a run says of a row, in words."""
+    if has_classes(report):
+        return KINDS[Answers]
+    kind: Kind = LanguageAnswers if report.language else RegressionAnswers if report.regression else MultilabelAnswers
+    return KINDS[kind]
+
+
 def _refuse_other_labels(paths: Sequence[Path], reports: Sequence[Report]) -> None:
     for path, report in zip(paths, reports, strict=True):
         if set(report.data.labels) != set(reports[0].data.labels):
             one, other = (
-                f"{where} (task {found.task}: {_shorten_list(found.data.labels)})"
+                f"{where} (task {found.task}: {shorten_list(found.data.labels)})"
                 for where, found in ((paths[0], reports[0]), (path, report))
             )
             raise DataError(f"{one} and {other} have different labels and can't be compared")
@@ -131,11 +162,6 @@ def _test_split(path: Path, report: Report) -> SplitRecord:
         if split.part == "test":
             return split
     raise DataError(f"{RunDir(path).report}: speaks of no test rows")
-
-
-def _shorten_list(names: Sequence[str], most: int = 5) -> str:
-    shown = ", ".join(names[:most])
-    return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
 
 
 def _read_rows_if_any(path: Path) -> list[EvaluatedRow]:
@@ -188,8 +214,7 @@ def _match_run(
     """Return a run's answers to the rows at `positions`, after checking its files against one another."""
     top = RunDir(path)
     seeds = [seed.seed for seed in report.seeds]
-    own = report.data.labels
-    main, ids, expected = _read_answers(top.predictions, own, labels, count)
+    main, ids, expected = read_run_answers(top.predictions, report, labels, count)
     if rows and [(row.row, row.label) for row in rows] != list(zip(ids, expected, strict=True)):
         raise DataError(f"{top.rows}: its rows are not those of {top.predictions.name}")
     answers = [main]
@@ -197,7 +222,7 @@ def _match_run(
         answers = []
         for seed in seeds:
             file = top.seed(seed).predictions
-            of_seed, *of_rows = _read_answers(file, own, labels, count)
+            of_seed, *of_rows = read_run_answers(file, report, labels, count)
             if of_rows != [ids, expected]:
                 raise DataError(f"{file}: its rows are not those of {top.predictions}")
             answers.append(of_seed)
@@ -205,46 +230,13 @@ def _match_run(
     return MatchedRun(path, report, matched, tuple(found[positions] for found in answers), main[positions])
 
 
-def _read_answers(
-    file: Path, own: Sequence[str], labels: tuple[str, ...], count: int
-) -> tuple[Answers, list[str], list[str]]:
-    """Return answers with their labels numbered as in `labels`, the row ids, and the names of the expected labels.
-
-    Raises:
-        DataError: a line is no prediction of this run, or there are more or fewer of them than rows.
-    """
-    numbers = {name: number for number, name in enumerate(labels)}
-    predictions = list(read_predictions(file))
-    for line, prediction in enumerate(predictions, 1):
-        if problem := _find_problem(prediction, numbers):
-            raise DataError(f"{file}:{line}: {problem}")
-    if len(predictions) != count:
-        raise DataError(f"{file}: holds {count_of(len(predictions), 'prediction')}, the report speaks of {count} rows")
-    expected = [prediction.expected for prediction in predictions]
-    order = [own.index(name) for name in labels]
-    answers = build_answers(
-        np.array([numbers[name] for name in expected], dtype=np.int64),
-        np.array([prediction.probabilities for prediction in predictions]).reshape(count, len(labels))[:, order],
-        np.array([numbers[prediction.predicted] for prediction in predictions], dtype=np.int64),
-    )
-    return answers, [prediction.row for prediction in predictions], expected
-
-
-def _find_problem(prediction: Prediction, numbers: dict[str, int]) -> str:
-    for name in (prediction.expected, prediction.predicted):
-        if name not in numbers:
-            return f"'{plain(name)}' is none of the run's labels ({_shorten_list(list(numbers))})"
-    shares = prediction.probabilities
-    if len(shares) != len(numbers):
-        return f"holds {len(shares)} probabilities, the run has {len(numbers)} labels"
-    if abs(sum(shares) - 1) > SUM_TOLERANCE or min(shares) < -SUM_TOLERANCE:
-        return f"{shares} are not probabilities that sum to 1"
-    return ""
-
-
 def _refuse_other_answers(runs: Sequence[MatchedRun]) -> None:
     for run in runs[1:]:
-        wrong = np.flatnonzero(run.main.expected != runs[0].main.expected)
+        one, other = runs[0].main, run.main
+        # What is expected of a language model is the text itself, which the fingerprints compared.
+        if isinstance(one, LanguageAnswers) or isinstance(other, LanguageAnswers):
+            continue
+        wrong = np.flatnonzero((one.expected != other.expected).reshape(len(one), -1).any(axis=1))
         if wrong.size:
             raise DataError(
                 f"{runs[0].path} and {run.path}: the same rows have other labels in {RunDir(run.path).predictions.name} "

@@ -96,6 +96,22 @@ class DifferingRow(Record):
     """How far apart the two are: second minus first."""
 
 
+class RowGap(Record):
+    """A row that one of two runs answers much better than the other, where answers are not right or wrong."""
+
+    row: str
+    text: str
+    expected: str
+    """Empty where text itself is predicted."""
+    first: str
+    """What the first run says; empty where that is the likelihood alone."""
+    second: str
+    first_loss: float
+    second_loss: float
+    gap: float
+    """Second minus first."""
+
+
 class PairComparison(Record):
     """Two of the runs against each other."""
 
@@ -116,14 +132,19 @@ class PairComparison(Record):
     """One sentence, with the p-value."""
     basis: str
     """Which test the verdict rests on, and what it says nothing of."""
-    mcnemar: McNemar
+    mcnemar: McNemar | None
+    """None, like the agreement, where answers are no classes."""
     answers: str
     """Whose answers McNemar's test, the agreement and the rows speak of: the single seeds, or the ensembles."""
-    agreement: float
+    agreement: float | None
     """Share of rows with the same predicted label."""
-    differing: int
+    differing: int | None
     examples: list[DifferingRow]
     """Some of the differing rows, largest gap first."""
+    gaps: list[RowGap] = []
+    """In their place where answers are no classes: the rows on which the runs are farthest apart, largest gap first."""
+    gap_of: str = ""
+    """What the loss of a row is there, in words."""
 
 
 class Comparison(Record):
@@ -137,6 +158,8 @@ class Comparison(Record):
     fingerprint: str
     """That of the test rows, or of the shared ones."""
     labels: list[str]
+    baselines: list[Score] = []
+    """Of answers that read nothing, where a run wasn't trained for the task."""
     resamples: int
     """Of bootstraps, and of the randomisation of other metrics."""
     randomisations: int

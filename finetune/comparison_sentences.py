@@ -47,7 +47,9 @@ def write_verdict(pair: PairComparison) -> str:
 
 
 def describe_agreement(comparison: Comparison, pair: PairComparison) -> str:
-    """Return on how many rows two runs agree."""
+    """Return on how many rows two runs agree; empty where answers are no classes."""
+    if pair.differing is None or pair.agreement is None:
+        return ""
     same = comparison.n - pair.differing
     return (
         f"{begin_sentence(plain(pair.answers))} give {format_count(same)} of {count_of(comparison.n, 'row')} the same label "
@@ -56,8 +58,10 @@ def describe_agreement(comparison: Comparison, pair: PairComparison) -> str:
 
 
 def describe_mcnemar(comparison: Comparison, pair: PairComparison) -> str:
-    """Return what McNemar's test says of two accuracies."""
+    """Return what McNemar's test says of two accuracies; empty where answers are no classes."""
     counted = pair.mcnemar
+    if counted is None:
+        return ""
     alone = f"{format_count(counted.only_first)} and {count_of(counted.only_second, 'row')}"
     by_rows = " The rows come in groups, which this test takes for independent." if is_grouped(comparison) else ""
     return (
@@ -105,7 +109,7 @@ def list_facts(comparison: Comparison) -> list[tuple[str, str]]:
     return [
         ("rows", plain(comparison.rows)),
         ("fingerprint of the rows (SHA-256)", plain(comparison.fingerprint)),
-        ("labels", ", ".join(map(plain, comparison.labels))),
+        *([("labels", ", ".join(map(plain, comparison.labels)))] if comparison.labels else []),
         *((f"folder of {plain(run.name)}", plain(run.path)) for run in comparison.runs),
         ("a resample draws", plain(comparison.resampling)),
         ("command", plain(comparison.command)),

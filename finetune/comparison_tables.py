@@ -1,16 +1,18 @@
 """The tables of a comparison as rows of finished strings, the same for HTML, Markdown and the terminal.
 
-Owns which figures stand in which row and column. How a figure is written is in `wording`, what is said around the tables in
-`comparison_sentences`, how a table looks in `render_comparison`. Every string that leaves this module is plain text on one line.
+Owns which figures stand in which row and column; tables of single rows of the data are `compared_row_tables`. How a figure is written
+is in `wording`, what is said around the tables in `comparison_sentences`, how a table looks in `render_comparison`. Every string that
+leaves this module is plain text on one line.
 """
 
-from typing import Final, Literal
+from typing import Final
 
 from finetune.anchors import name_place
-from finetune.comparison_records import ComparedRun, Comparison, DifferingRow, MetricDifference, PairComparison
+from finetune.comparison_records import ComparedRun, Comparison, MetricDifference, PairComparison
 from finetune.comparison_sentences import title_pair
 from finetune.records import Score
 from finetune.report_tables import Figures, Row, Table
+from finetune.scores import pick
 from finetune.wording import (
     NOT_MEASURED,
     count_of,
@@ -19,11 +21,9 @@ from finetune.wording import (
     format_p,
     format_score_value,
     format_seconds,
-    format_signed,
     list_words,
     metric_title,
     plain,
-    shorten,
     write_score,
     write_summary,
 )
@@ -33,10 +33,11 @@ NOT_TESTED: Final = "–"
 
 def build_score_table(comparison: Comparison) -> Table:
     """Return every metric of every run on the compared rows."""
-    rows = []
+    rows, baselines = [], list(dict.fromkeys(score.predictor for score in comparison.baselines))
     for number, score in enumerate(comparison.runs[0].scores):
         title = metric_title(score.name) + ("" if score.higher_is_better else " ↓")
         cells = [write_run_score(run, run.scores[number]) for run in comparison.runs]
+        cells += [write_score(pick(comparison.baselines, score.name, predictor=name)) for name in baselines]
         rows.append(Row((title, *cells), anchor=name_place("score", score.name)))
     several = [run for run in comparison.runs if len(run.seeds) > 1]
     note = "Brackets hold 95 % bootstrap intervals over the rows, for the models as they were trained."
@@ -45,7 +46,7 @@ def build_score_table(comparison: Comparison) -> Table:
             f"{note} Of {list_words([plain(run.name) for run in several])} the mean over seeds ± their standard deviation is "
             "shown; its brackets have seeds and rows as sources."
         )
-    columns = ("metric", *(plain(run.name) for run in comparison.runs))
+    columns = ("metric", *(plain(run.name) for run in comparison.runs), *map(plain, baselines))
     caption = f"Every metric on the {count_of(comparison.n, 'row')}"
     note = f"{note} Of a metric with ↓, less is better."
     return Table(caption, columns, tuple(rows), "l" * len(columns), note, anchor="table-scores")
@@ -102,20 +103,22 @@ def write_difference(pair: PairComparison, difference: MetricDifference) -> str:
     reason = plain(difference.reason)
     if value is None:
         return f"undefined ({reason})" if reason else "undefined"
-    return format_difference(value, low, high) + (f" (no interval: {reason})" if reason and low is None else "")
+    return format_difference(value, low, high, difference.metric) + (
+        f" (no interval: {reason})" if reason and low is None else ""
+    )
 
 
 def _write_detectable(pair: PairComparison, difference: MetricDifference) -> str:
     value = difference.seeds_detectable if pair.test == "seeds and rows" else difference.detectable
-    return NOT_TESTED if value is None else format_score_value(value)
+    return NOT_TESTED if value is None else format_score_value(value, difference.metric)
 
 
 def _write_p(value: float | None) -> str:
     return NOT_TESTED if value is None else format_p(value)
 
 
-def _write_value(value: float | None) -> str:
-    return "undefined" if value is None else format_score_value(value)
+def _write_value(value: float | None, metric: str) -> str:
+    return "undefined" if value is None else format_score_value(value, metric)
 
 
 def build_difference_table(pair: PairComparison) -> Table:
@@ -127,8 +130,8 @@ def build_difference_table(pair: PairComparison) -> Table:
         cells = [
             metric_title(entry.metric) + ("" if entry.higher_is_better else " ↓"),
             write_difference(pair, entry),
-            _write_value(entry.first),
-            _write_value(entry.second),
+            _write_value(entry.first, entry.metric),
+            _write_value(entry.second, entry.metric),
         ]
         cells += [_write_p(entry.p_seeds)] if is_over_seeds else []
         cells += [_write_p(entry.p_randomisation)] if has_randomisation else []
@@ -152,82 +155,6 @@ def build_difference_table(pair: PairComparison) -> Table:
         "ll" + "r" * (len(columns) - 2),
         f"Brackets hold 95 % intervals over {sources}.",
         anchor=name_place("differences", pair.first, pair.second),
-    )
-
-
-def build_mcnemar_table(pair: PairComparison) -> Table:
-    """Return how many rows two runs answered rightly, alone and together."""
-    first, second, counted = plain(pair.first), plain(pair.second), pair.mcnemar
-    return Table(
-        "Rows by which run is right",
-        ("rows", f"{second} right", f"{second} wrong"),
-        (
-            Row((f"{first} right", format_count(counted.both_right), format_count(counted.only_first))),
-            Row((f"{first} wrong", format_count(counted.only_second), format_count(counted.both_wrong))),
-        ),
-        "lrr",
-        anchor=name_place("mcnemar", pair.first, pair.second),
-        is_sortable=False,
-    )
-
-
-def build_example_tables(pair: PairComparison, longest_text: int | None = None) -> list[Table]:
-    """Return rows on which two runs differ, a table for each of the runs that is right; texts end after `longest_text` characters."""
-    counted = pair.mcnemar
-    of_all: dict[Literal["first", "second", "neither"], tuple[str, int]] = {
-        "first": (f"{plain(pair.first)} alone is right", counted.only_first),
-        "second": (f"{plain(pair.second)} alone is right", counted.only_second),
-        "neither": ("Both are wrong, in different ways", pair.differing - counted.only_first - counted.only_second),
-    }
-    found = []
-    for who, (caption, count) in of_all.items():
-        shown = [row for row in pair.examples if row.right == who]
-        if shown:
-            found.append(
-                _build_example_table(pair, who, f"{caption}: {_say_how_many(len(shown), count)}", shown, longest_text)
-            )
-    return found
-
-
-def _say_how_many(shown: int, count: int) -> str:
-    return count_of(count, "row") if shown == count else f"{format_count(shown)} of {count_of(count, 'row')}"
-
-
-def _build_example_table(
-    pair: PairComparison, who: str, caption: str, shown: list[DifferingRow], longest_text: int | None
-) -> Table:
-    has_texts = any(row.text for row in pair.examples)
-    # The run that is right says what was expected.
-    said = [name for name in ("first", "second") if name != who]
-    names = {"first": plain(pair.first), "second": plain(pair.second)}
-    rows = []
-    for row in shown:
-        text, answers = plain(row.text), {"first": plain(row.first), "second": plain(row.second)}
-        cells = [
-            plain(row.row),
-            *([shorten(text, longest_text) if longest_text else text] if has_texts else []),
-            plain(row.expected),
-            *(answers[name] for name in said),
-            format_score_value(row.first_probability),
-            format_score_value(row.second_probability),
-            format_signed(row.gap),
-        ]
-        rows.append(Row(tuple(cells), anchor=name_place("row", pair.first, pair.second, row.row)))
-    columns = (
-        "row",
-        *(["text"] if has_texts else []),
-        "expected",
-        *(f"{names[name]} says" for name in said),
-        *(f"{name} gives the expected" for name in names.values()),
-        "gap",
-    )
-    return Table(
-        caption,
-        columns,
-        tuple(rows),
-        "l" * (len(columns) - 3) + "rrr",
-        anchor=name_place("rows", who, pair.first, pair.second),
-        texts=(1,) if has_texts else (),
     )
 
 

@@ -80,7 +80,7 @@ def _build_document_table(
         )
         for document in documents
     ]
-    columns = ("row", "beginning", "loss per token", "tokens right", "tokens")
+    columns = ("row", "beginning", "loss per token", "share right", "tokens")
     return Table(caption, columns, tuple(rows), "llrrr", note, f"table-{anchor}", texts=(1,))
 
 

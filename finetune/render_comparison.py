@@ -8,6 +8,7 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
+from finetune import compared_row_tables as row_tables
 from finetune import comparison_sentences as sentences
 from finetune import comparison_tables as tables
 from finetune.comparison_records import Comparison
@@ -75,10 +76,10 @@ def _build_view(comparison: Comparison, longest_text: int | None = None) -> dict
                 "verdict": sentences.write_verdict(pair),
                 "basis": plain(pair.basis),
                 "differences": tables.build_difference_table(pair),
-                "mcnemar": tables.build_mcnemar_table(pair),
+                "mcnemar": row_tables.build_mcnemar_table(pair),
                 "accuracy": sentences.describe_mcnemar(comparison, pair),
                 "agreement": sentences.describe_agreement(comparison, pair),
-                "examples": tables.build_example_tables(pair, longest_text),
+                "examples": row_tables.build_example_tables(pair, longest_text),
             }
             for pair in comparison.pairs
         ],
@@ -114,9 +115,9 @@ def render_console(comparison: Comparison) -> "RenderableType":
             _draw_in_console(tables.build_score_table(comparison)),
             # The figures of both stand above; of several tests the first is that of the verdict.
             _draw_in_console(differences, (0, 1, 4, len(differences.columns) - 1)),
-            Text(sentences.describe_agreement(comparison, pair)),
-            Text(sentences.describe_mcnemar(comparison, pair)),
         ]
+        said = [sentences.describe_agreement(comparison, pair), sentences.describe_mcnemar(comparison, pair)]
+        parts += [Text(sentence) for sentence in said if sentence]
     else:
         parts += [
             _draw_in_console(tables.build_metric_table(comparison)),

@@ -15,6 +15,7 @@ import pytest
 from markdown_it import MarkdownIt
 from rich.console import Console
 
+from finetune import compared_row_tables as row_tables
 from finetune import comparison_sentences as sentences
 from finetune import comparison_tables as tables
 from finetune.comparison_records import Comparison
@@ -121,8 +122,8 @@ def list_tables(comparison: Comparison, longest_text: int | None = None) -> list
     found += [tables.build_verdict_table(comparison)] if len(comparison.pairs) > 1 else []
     found += [table] if (table := tables.build_setting_table(comparison)).rows else []
     for pair in comparison.pairs:
-        found += [tables.build_difference_table(pair), tables.build_mcnemar_table(pair)]
-        found += tables.build_example_tables(pair, longest_text)
+        found += [tables.build_difference_table(pair), row_tables.build_mcnemar_table(pair)]
+        found += row_tables.build_example_tables(pair, longest_text)
     return found
 
 
@@ -217,7 +218,7 @@ def test_figures_stand_in_the_row_and_column_of_their_name(examples: dict[str, C
                 assert by_title[pair.second] == format_score_value(entry.second or 0)
                 assert by_title["p, bootstrap"] in (format_p(entry.p_bootstrap), "–")
                 assert ("p, randomisation" in by_title) == any(some.p_randomisation for some in pair.differences)
-            counts = tables.build_mcnemar_table(pair).rows
+            counts = row_tables.build_mcnemar_table(pair).rows
             assert [cell for row in counts for cell in row.cells[1:]] == [
                 str(count)
                 for count in (
@@ -231,9 +232,9 @@ def test_figures_stand_in_the_row_and_column_of_their_name(examples: dict[str, C
 
 def test_all_differing_rows_are_in_one_of_the_tables(comparison: Comparison) -> None:
     for pair in comparison.pairs:
-        shown = [row.cells[0] for table in tables.build_example_tables(pair) for row in table.rows]
+        shown = [row.cells[0] for table in row_tables.build_example_tables(pair) for row in table.rows]
         assert sorted(shown) == sorted(row.row for row in pair.examples)
-        for table in tables.build_example_tables(pair):
+        for table in row_tables.build_example_tables(pair):
             assert ("text" in table.columns) == any(row.text for row in pair.examples)
 
 
