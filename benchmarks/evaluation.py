@@ -32,7 +32,7 @@ from rich.table import Table
 
 from finetune.answers import Answers, build_answers
 from finetune.machine import device_name, installed_versions
-from finetune.metrics import METRICS
+from finetune.metrics import METRICS, list_metrics
 from finetune.resampling import choose_resampling, randomisation_differences
 from finetune.statistics import bootstrap_intervals
 
@@ -84,9 +84,9 @@ def bootstrap_row(rows: int, bar: float, rounds: int) -> Row:
     """Return how long intervals of every metric take."""
     answers = make_answers(rows)
     return build_row(
-        f"bootstrap, {RESAMPLES:,} resamples of {len(METRICS)} metrics, {rows:,} rows",
+        f"bootstrap, {RESAMPLES:,} resamples of {len(list_metrics(Answers))} metrics, {rows:,} rows",
         "s",
-        lambda: cpu_seconds(lambda: bootstrap_intervals(list(METRICS), answers, resamples=RESAMPLES)),
+        lambda: cpu_seconds(lambda: bootstrap_intervals(list_metrics(Answers), answers, resamples=RESAMPLES)),
         rounds,
         bar,
     )
@@ -98,9 +98,11 @@ def randomisation_row(rows: int, rounds: int) -> Row:
     second = build_answers(first.expected, make_answers(rows, seed=1).probabilities)
     resampling = choose_resampling(first.expected)
     return build_row(
-        f"randomisation, {RESAMPLES:,} resamples of {len(METRICS)} metrics, {rows:,} rows",
+        f"randomisation, {RESAMPLES:,} resamples of {len(list_metrics(Answers))} metrics, {rows:,} rows",
         "s",
-        lambda: cpu_seconds(lambda: randomisation_differences(list(METRICS), [first], [second], resampling, RESAMPLES)),
+        lambda: cpu_seconds(
+            lambda: randomisation_differences(list_metrics(Answers), [first], [second], resampling, RESAMPLES)
+        ),
         rounds,
         None,
     )
@@ -179,7 +181,7 @@ def main() -> None:
     parser.add_argument("--report", type=Path, help="report.json of a run, instead of the tests' largest")
     chosen = parser.parse_args()
     # The first call imports parts of scipy, once a process.
-    bootstrap_intervals(list(METRICS), make_answers(SMALL), resamples=1)
+    bootstrap_intervals(list_metrics(Answers), make_answers(SMALL), resamples=1)
     with tempfile.TemporaryDirectory() as folder:
         report = chosen.report or write_example(Path(folder))
         rows = [
@@ -192,8 +194,8 @@ def main() -> None:
     show(rows, chosen.rounds)
 
 
-def show(rows: list[Row], rounds: int) -> None:
-    """Print the table and write it, with what it was measured on."""
+def show(rows: list[Row], rounds: int, name: str = "evaluation") -> None:
+    """Print the table and write it under its name, with what it was measured on."""
     about = {
         "date": datetime.now(UTC).date().isoformat(),
         "device": device_name(),
@@ -212,7 +214,7 @@ def show(rows: list[Row], rounds: int) -> None:
         bar = "" if row.bar is None else f"{row.bar:g} {row.unit}{'' if row.value <= row.bar else ' MISSED'}"
         table.add_row(row.row, *numbers, bar)
     Console().print(table)
-    path = Path(__file__).parent / "results" / f"{about['date']}-evaluation.json"
+    path = Path(__file__).parent / "results" / f"{about['date']}-{name}.json"
     path.parent.mkdir(exist_ok=True)
     path.write_text(json.dumps({**about, "rows": [asdict(row) for row in rows]}, indent=1) + "\n", encoding="utf-8")
     print(f"written: {path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path}")
