@@ -124,8 +124,8 @@ def draw_shots(
         if len(found) < count:
             raise SettingError(
                 "evaluate.prompt.shots",
-                f"{shots} worked examples need {count} labelled '{label_names[label]}', but of the {len(rows)} train rows "
-                f"with this label {len(found)} are short enough for an equal share of the model's context",
+                f"found {shots}, for which {count} labelled '{label_names[label]}' are shown, but of the {len(rows)} train rows with "
+                f"this label {len(found)} are short enough for an equal share of the model's context",
             )
         chosen += found
     return [int(row) for row in generator.permutation(chosen)]

@@ -221,7 +221,7 @@ def test_worked_examples_take_an_equal_share_of_the_context_at_most(long_gpt2: P
     objective = build_objective(long_gpt2, shots=4, max_length=200)
     for shown in objective.examples.split("\n\n")[:-1]:
         assert len(objective.tokenizer(shown + "\n\n")["input_ids"]) <= 40
-    with pytest.raises(SettingError, match=r"evaluate\.prompt\.shots: 8 worked examples need 4 labelled"):
+    with pytest.raises(SettingError, match=r"evaluate\.prompt\.shots: found 8, for which 4 labelled"):
         _ = build_objective(long_gpt2, shots=8, max_length=60).examples
 
 

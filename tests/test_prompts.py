@@ -113,6 +113,7 @@ def test_another_seed_draws_other_rows_in_another_order() -> None:
 
 def test_too_few_short_rows_of_a_label_are_refused() -> None:
     with pytest.raises(
-        SettingError, match="need 2 labelled 'positive', but of the 3 train rows with this label 1 are short"
+        SettingError,
+        match="found 4, for which 2 labelled 'positive' are shown, but of the 3 train rows with this label 1 are short",
     ):
         draw_shots(np.array([0, 0, 0, 1, 1, 1]), LABELS, 4, 1, lambda row: row < 4)
