@@ -56,6 +56,12 @@ def tiny_overrides(name: str, work: Path, request: pytest.FixtureRequest) -> lis
         overrides += ["data.path={train: train.csv, test: test.csv}", "data.columns={text: text, label: label}"]
     if recipe.evaluate.prompt is not None:
         overrides += ["seeds=1", f"evaluate.prompt.shots={min(1, recipe.evaluate.prompt.shots)}"]
+        # The task's own words are many tokens in a toy vocabulary, and a worked example has to fit half of 64.
+        if recipe.evaluate.prompt.shots:
+            overrides += [
+                "evaluate.prompt.template='{text}{answer}'",
+                "evaluate.prompt.answers={negative: n, positive: p}",
+            ]
     return overrides
 
 
