@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from finetune.data import texts_of
+from finetune.data_checks import read_column
 from finetune.errors import SettingError
 
 if TYPE_CHECKING:
@@ -176,7 +177,7 @@ def labels_of(examples: "Dataset") -> NDArray[Any]:
     """Return the labels of examples as whole numbers (rows,), numbers (rows,), or 0 and 1 (rows, labels); 0 where there are none."""
     if "label" not in examples.column_names:
         return np.zeros(len(examples), dtype=np.int64)
-    labels = np.asarray(examples["label"])
+    labels = np.asarray(read_column(examples, "label"))
     is_class = labels.ndim == 1 and labels.dtype.kind in "iu"
     return labels.astype(np.int64 if is_class else np.float32)
 

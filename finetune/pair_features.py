@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from finetune.data_checks import read_column
 from finetune.errors import SettingError
 from finetune.features import EncodedRow, labels_of
 from finetune.text_features import encode_texts
@@ -119,7 +120,7 @@ def encode_pairs(
     numbers: dict[str, int] = {}
     pairs = [
         [numbers.setdefault(text, len(numbers)) for text in texts]
-        for texts in zip(examples["text"], examples["text_pair"], strict=True)
+        for texts in zip(read_column(examples, "text"), read_column(examples, "text_pair"), strict=True)
     ]
     texts = np.array(pairs, dtype=np.int64).reshape(-1, 2)
     encoded = encode_texts(list(numbers), tokenizer, whole_words=whole_words)

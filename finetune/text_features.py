@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from finetune.data_checks import read_column
 from finetune.errors import DataError, SettingError
 from finetune.features import EncodedRow, FeatureRows, choose_max_length
 from finetune.masking import NOT_PREDICTED
@@ -117,7 +118,7 @@ def encode_side_by_side(
             "data.max_length",
             f"found {max_length}, of which {len(prefix) + len(suffix)} special tokens leave no room for text",
         )
-    documents = encode_texts(list(examples["text"]), tokenizer, whole_words=whole_words)
+    documents = encode_texts(read_column(examples, "text"), tokenizer, whole_words=whole_words)
     if not len(documents.tokens):
         raise DataError(f"{part}: its {len(examples):,} texts hold no token to learn from or to measure")
     begins, ends, owners = cut_documents(documents.starts, room, overlap=0)
@@ -146,7 +147,7 @@ def encode_overlapping(
     """
     if not len(examples):
         raise DataError(f"{part}: there is no text to learn from or to measure")
-    documents = encode_texts(list(examples["text"]), tokenizer, ends=find_end_tokens(tokenizer))
+    documents = encode_texts(read_column(examples, "text"), tokenizer, ends=find_end_tokens(tokenizer))
     begins, ends, owners = cut_documents(documents.starts, max_length, overlap=1)
     nothing = np.zeros(0, dtype=np.int32)
     return TextFeatures(

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from finetune.answers import Answers, build_answers
 from finetune.batching import Collator, Slot, pad_rows
+from finetune.data_checks import read_column
 from finetune.errors import SettingError
 from finetune.features import EncodedRow, FeatureRows, Features, choose_max_length, encode_features
 from finetune.loss import balanced_class_weights, row_losses
@@ -117,7 +118,7 @@ def class_weights_of(recipe: "Recipe", data: "TaskData") -> tuple[float, ...] | 
     if stated is None:
         return None
     if stated == "balanced":
-        counts = np.bincount(data.splits["train"].examples["label"], minlength=len(data.label_names))
+        counts = np.bincount(read_column(data.splits["train"].examples, "label"), minlength=len(data.label_names))
         return balanced_class_weights([int(count) for count in counts])
     if len(stated) != len(data.label_names):
         raise SettingError(
