@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from finetune.batching import order_for_evaluation
 from finetune.errors import InvalidResultError
 
 if TYPE_CHECKING:
@@ -71,6 +70,8 @@ def ask_tokens(
         InvalidResultError: one is not finite.
     """
     import torch
+
+    from finetune.batching import order_for_evaluation
 
     was_training = model.training
     model.eval()

@@ -169,10 +169,14 @@ def test_without_worked_examples_seeds_make_no_difference(long_gpt2: Path) -> No
     assert not build_objective(long_gpt2).encodes_by_seed
 
 
+@pytest.fixture(scope="module")
+def objective(tiny_gpt2: Path) -> Prompting:
+    return build_objective(tiny_gpt2)
+
+
 @settings(max_examples=40, deadline=None)
 @given(text=st.text(st.characters(codec="utf-8"), max_size=12))
-def test_prompt_and_answer_have_the_tokens_of_the_whole(tiny_gpt2: Path, text: str) -> None:
-    objective = build_objective(tiny_gpt2)
+def test_prompt_and_answer_have_the_tokens_of_the_whole(objective: Prompting, text: str) -> None:
     prompt = objective.prompt.ask((text,))
     for word, tokens in zip(objective.prompt.answers, objective.answers, strict=True):
         assert objective.tokenizer(prompt)["input_ids"] + tokens == objective.tokenizer(prompt + word)["input_ids"]
