@@ -152,7 +152,7 @@ class DataSettings(Settings):
     """Label names in the order of their ids, or {text in the file: name}; absent: found in the data and sorted. Of a multi-label
     task a name for each column of data.columns.labels; absent: the names of the columns."""
     max_length: Annotated[int, Field(ge=2, strict=True)] | None = None
-    """Longest input in tokens, special tokens included; absent: what the checkpoint allows, of documents for language modelling at most 512."""
+    """Longest input in tokens, special tokens included; absent: what the checkpoint allows, for language models at most 512."""
     max_train_rows: Positive | None = None
     """Train on this many rows, drawn by split_seed."""
     max_test_rows: Positive | None = None
