@@ -24,7 +24,8 @@ from finetune.answers import (
 from finetune.compared_answers import read_run_answers, shorten_list
 from finetune.errors import DataError, MissingInputError, UsageError
 from finetune.metric import KINDS, Kind
-from finetune.records import EvaluatedRow, Report, SplitRecord
+from finetune.prediction_records import EvaluatedRow
+from finetune.records import Report, SplitRecord
 from finetune.report_facts import SHORT_FINGERPRINT
 from finetune.run_dir import RunDir, read_report, read_rows
 from finetune.wording import count_of, format_count, has_classes, list_words, plain

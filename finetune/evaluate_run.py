@@ -15,7 +15,7 @@ from finetune.decisions import apply_decision, read_decision
 from finetune.documents import open_rows
 from finetune.errors import DataError, MissingInputError, UsageError, as_finetune_error, first_line
 from finetune.fitted_run import FittedRun, load_run
-from finetune.predict import build_predictions, build_rows
+from finetune.predictions import build_predictions, build_rows
 from finetune.prepare import add_token_counts, find_test_slices
 from finetune.provenance import build_provenance, start_clock
 from finetune.recipe import Recipe

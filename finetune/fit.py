@@ -9,20 +9,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from finetune.answers import Answers, AnyAnswers
 from finetune.data import groups_of
-from finetune.decisions import apply_decision, decide, fit_decision, read_decision
+from finetune.decisions import apply_decision, fit_decision, read_decision
 from finetune.findings import Decision
 from finetune.machine import choose_threads, peak_memory_megabytes
 from finetune.model import load_model, place_on_device, save_model
 from finetune.objective import TrainedObjective
-from finetune.predict import build_predictions
+from finetune.predictions import build_predictions, read_answers
 from finetune.prepare import SeedJob, take_seed
 from finetune.records import HistoryPoint, Measurement, Score
 from finetune.report import SeedResult
-from finetune.run_dir import RunDir, read_measurement, read_predictions, write_lines, write_record
+from finetune.run_dir import RunDir, read_measurement, write_lines, write_record
 from finetune.scores import measure_slices, score_slices
 from finetune.trainer import TrainOutcome, train_model
 
@@ -77,18 +75,14 @@ def _read_fitted(job: SeedJob, measurement: Measurement, run_dir: RunDir) -> _Fi
     """Return what an interrupted run has written of a seed that it finished."""
     decision = read_decision(run_dir.decision)
     has_start = run_dir.start_predictions.exists()
+    names = job.data.label_names
     return _Fitted(
-        _read_answers(run_dir.predictions, job, "test", decision),
+        read_answers(run_dir.predictions, names).answers,
         measurement,
-        _read_answers(run_dir.dev_predictions, job, "dev", decision) if decision else None,
+        read_answers(run_dir.dev_predictions, names).answers if decision else None,
         decision,
-        _read_answers(run_dir.start_predictions, job, "test", None) if has_start else None,
+        read_answers(run_dir.start_predictions, names).answers if has_start else None,
     )
-
-
-def _read_answers(path: Path, job: SeedJob, part: "Part", decision: Decision | None) -> Answers:
-    probabilities = np.array([row.probabilities for row in read_predictions(path)])
-    return decide(job.features[part].labels, probabilities, decision)
 
 
 def _train_and_predict(job: SeedJob, seed: int, run_dir: RunDir, *, resume: bool) -> _Fitted:

@@ -8,18 +8,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from finetune.answers import Answers
-from finetune.data import groups_of, texts_of
-from finetune.data_checks import hash_row
 from finetune.errors import InvalidResultError
-from finetune.records import EvaluatedRow, Prediction
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-    from finetune.data import TaskData
     from finetune.features import FeatureRows
-    from finetune.task import Part
 
 
 def predict_logits(
@@ -75,35 +69,3 @@ def probabilities_of(logits: NDArray[np.floating]) -> NDArray[np.float64]:
     from scipy.special import softmax
 
     return np.asarray(softmax(logits.astype(np.float64), axis=1))
-
-
-def build_predictions(data: "TaskData", part: "Part", answers: Answers) -> list[Prediction]:
-    """Return one record a row of a split, in its order."""
-    names = data.label_names
-    return [
-        Prediction(
-            row=row,
-            split=part,
-            expected=names[expected],
-            predicted=names[predicted],
-            probabilities=probabilities.tolist(),
-        )
-        for row, expected, predicted, probabilities in zip(
-            data.splits[part].examples["row"],
-            answers.expected,
-            answers.predicted,
-            answers.probabilities,
-            strict=True,
-        )
-    ]
-
-
-def build_rows(data: "TaskData") -> list[EvaluatedRow]:
-    """Return one record a test row: what was asked, so that runs can be compared row by row."""
-    examples = data.splits["test"].examples
-    groups = groups_of(examples) or [None] * len(examples)
-    labels = [data.label_names[label] for label in examples["label"]]
-    return [
-        EvaluatedRow(row=row, key=hash_row(texts, label), texts=list(texts), label=label, group=group)
-        for row, texts, label, group in zip(examples["row"], texts_of(examples), labels, groups, strict=True)
-    ]

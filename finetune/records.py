@@ -1,6 +1,7 @@
 """The typed records that a run leaves on disk, and the report made of them.
 
-Owns their shape and nothing else: `report` builds a Report, `render` shows it, `run_dir` names the files. Imports no torch.
+Owns their shape and nothing else: `report` builds a Report, `render` shows it, `run_dir` names the files. What a model said of each row is
+`prediction_records`. Imports no torch.
 """
 
 from typing import Any, Literal
@@ -76,28 +77,6 @@ class DataRecord(Record):
     """What played dev, or why nothing did."""
     notes: list[str] = []
     """What else a reader must know of the rows, such as annotations that don't quite fit them."""
-
-
-class Prediction(Record):
-    """What the model said of one row."""
-
-    row: str
-    """`<split>/<0-based row in the source>`."""
-    split: str
-    expected: str
-    predicted: str
-    probabilities: list[float]
-
-
-class EvaluatedRow(Record):
-    """One test row as its texts stand in the data, so that runs can be compared row by row."""
-
-    row: str
-    key: str
-    """Hash of texts and label, the same for the same row of another file."""
-    texts: list[str]
-    label: str
-    group: str | None = None
 
 
 class Score(Record):

@@ -26,7 +26,7 @@ from finetune.errors import (
 from finetune.fitted_run import FittedRun
 from finetune.metrics import get_metric
 from finetune.model_card import write_model_card
-from finetune.predict import build_predictions, build_rows
+from finetune.predictions import build_predictions, build_rows
 from finetune.prepare import SeedJob, prepare_job
 from finetune.processes import join_processes
 from finetune.provenance import Clock, build_provenance, start_clock

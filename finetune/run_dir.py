@@ -25,7 +25,8 @@ from finetune.errors import (
     StorageError,
 )
 from finetune.machine import is_gone
-from finetune.records import SCHEMA_VERSION, DataRecord, EvaluatedRow, Measurement, Prediction, Report, Status
+from finetune.prediction_records import EvaluatedRow, Prediction
+from finetune.records import SCHEMA_VERSION, DataRecord, Measurement, Report, Status
 
 R = TypeVar("R", bound=BaseModel)
 _FIRST_VERSION = re.compile(r'^(\{\s*"schema_version":\s*)1(?=\s*[,}])')
@@ -268,10 +269,9 @@ def read_predictions(path: Path) -> Iterator[Prediction]:
     """Go through the predictions of a run.
 
     Raises:
-        MissingInputError: there is no such file.
-        DataError: a line is no prediction.
+        MissingInputError, DataError: there is no such file, or a line is no prediction.
     """
-    return _read_lines(Prediction, path)
+    return read_lines(Prediction, path)
 
 
 def read_rows(path: Path) -> Iterator[EvaluatedRow]:
@@ -281,10 +281,15 @@ def read_rows(path: Path) -> Iterator[EvaluatedRow]:
         MissingInputError: there is no such file.
         DataError: a line is no row.
     """
-    return _read_lines(EvaluatedRow, path)
+    return read_lines(EvaluatedRow, path)
 
 
-def _read_lines(kind: type[R], path: Path) -> Iterator[R]:
+def read_lines(kind: type[R], path: Path) -> Iterator[R]:
+    """Go through the records of one kind in a file.
+
+    Raises:
+        MissingInputError, DataError: there is no such file, or a line is no such record.
+    """
     if not path.exists():
         raise MissingInputError(f"{path}: no such file")
     # Not splitlines(), which also splits at separators that a text may hold.

@@ -11,7 +11,7 @@ import pytest
 
 from finetune.errors import DataError, MissingInputError, OutputError, StorageError
 from finetune.machine import is_gone
-from finetune.records import Prediction
+from finetune.prediction_records import Prediction
 from finetune.run_dir import (
     RunDir,
     read_predictions,
