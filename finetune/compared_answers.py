@@ -10,7 +10,8 @@ import numpy as np
 
 from finetune.answers import SUM_TOLERANCE, Answers, AnyAnswers, MultilabelAnswers, build_answers
 from finetune.errors import DataError
-from finetune.records import Prediction, Report
+from finetune.prediction_records import Prediction
+from finetune.records import Report
 from finetune.run_dir import read_predictions
 from finetune.wording import count_of, has_classes, plain
 

@@ -178,8 +178,10 @@ def labels_of(examples: "Dataset") -> NDArray[Any]:
     if "label" not in examples.column_names:
         return np.zeros(len(examples), dtype=np.int64)
     labels = np.asarray(read_column(examples, "label"))
-    is_class = labels.ndim == 1 and labels.dtype.kind in "iu"
-    return labels.astype(np.int64 if is_class else np.float32)
+    if labels.ndim == 2:
+        return labels.astype(np.float32)
+    # Numbers stay as exact as they were read, so that a report shows them as the file has them.
+    return labels.astype(np.int64 if labels.dtype.kind in "iu" else np.float64)
 
 
 def _count_truncated(
