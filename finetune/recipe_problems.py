@@ -13,8 +13,9 @@ from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
+from finetune.answers import Answers
 from finetune.errors import RecipeError, suggest
-from finetune.metrics import METRICS, get_metric
+from finetune.metrics import METRICS, get_metric, list_metrics
 from finetune.objective_problems import list_objective_problems
 from finetune.recipe import Band, Recipe
 from finetune.recipe_sections import SplitPaths
@@ -214,7 +215,7 @@ def list_name_problems(values: Mapping[str, Any], place: Place) -> list[str]:
     evaluate = values.get("evaluate")
     threshold = evaluate.get("threshold") if isinstance(evaluate, Mapping) else None
     if isinstance(threshold, str) and threshold not in (
-        allowed := [m.name for m in METRICS.values() if m.needs == "labels"]
+        allowed := [name for name in list_metrics(Answers) if METRICS[name].needs == "labels"]
     ):
         problems.append(
             f"{place(('evaluate', 'threshold'))}: evaluate.threshold: found {threshold!r}, allowed are costs or one of "

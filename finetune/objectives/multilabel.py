@@ -1,0 +1,105 @@
+"""Multi-label classification: which of several labels hold for a text or a pair of texts, each by the sigmoid of its own logit.
+
+Owns the weights of labels, the loss over them and the way to probabilities. From which probability a label is predicted is `answers`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from finetune.answers import MultilabelAnswers, build_multilabel_answers
+from finetune.batching import Collator, Slot
+from finetune.data_checks import read_column
+from finetune.errors import SettingError
+from finetune.features import EncodedRow, FeatureRows, Features, choose_max_length, encode_features
+from finetune.predict import predict_logits
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+    from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+
+    from finetune.data import TaskData
+    from finetune.recipe import Recipe
+    from finetune.task import Part, Task
+
+
+@dataclass(frozen=True)
+class Multilabel:
+    """Learn which labels hold for each row.
+
+    Attributes:
+        positive_weights: how much more a row counts for a label that it has than for one that it hasn't, or None for as much.
+    """
+
+    model_class: ClassVar[str] = "AutoModelForSequenceClassification"
+    problem_type: ClassVar[str] = "multi_label_classification"
+    measures_start: ClassVar[bool] = False
+
+    tokenizer: "PreTrainedTokenizerBase"
+    max_length: int
+    positive_weights: tuple[float, ...] | None = None
+
+    def encode(self, examples: "Dataset", part: "Part") -> Features:
+        """Return the features of all examples."""
+        return encode_features(examples, self.tokenizer, self.max_length)
+
+    def collate(self, rows: Sequence[tuple[EncodedRow, Slot]]) -> dict[str, Tensor]:
+        """Return padded rows with `labels` (batch, labels) and `weights` (batch,); a filler weighs nothing."""
+        return Collator(self.tokenizer.pad_token_id)(rows)
+
+    def sum_weights(self, batch: dict[str, Tensor]) -> Tensor:
+        """Return the number of rows, (1,)."""
+        return batch["weights"].sum()[None]
+
+    def sum_losses(self, model: nn.Module, batch: dict[str, Tensor]) -> tuple[Tensor, Any]:
+        """Return the sum over rows of the mean cross-entropy of a row's labels, (1,), and the model's outputs."""
+        labels, weights = batch.pop("labels"), batch.pop("weights")
+        outputs = model(**batch)
+        positive = None if self.positive_weights is None else torch.tensor(self.positive_weights, device=labels.device)
+        losses = functional.binary_cross_entropy_with_logits(
+            outputs.logits.float(), labels, reduction="none", pos_weight=positive
+        )
+        return (losses.mean(dim=1) * weights).sum()[None], outputs
+
+    def answer(
+        self, model: "PreTrainedModel", features: FeatureRows, batch_size: int, *, process: int = 0, processes: int = 1
+    ) -> MultilabelAnswers:
+        """Return the labels and probabilities of every row."""
+        from scipy.special import expit
+
+        logits = predict_logits(model, features, batch_size, process=process, processes=processes)
+        return build_multilabel_answers(features.labels, expit(logits.astype(np.float64)))
+
+
+def build(
+    recipe: "Recipe", task: "Task", data: "TaskData", tokenizer: "PreTrainedTokenizerBase", config: "PretrainedConfig"
+) -> Multilabel:
+    """Return the objective of a recipe whose rows carry several labels each.
+
+    Raises:
+        SettingError: max_length or label weights don't fit the checkpoint or the labels.
+    """
+    limit = choose_max_length(recipe.data.max_length, config, tokenizer)
+    return Multilabel(tokenizer, limit, _positive_weights_of(recipe, data))
+
+
+def _positive_weights_of(recipe: "Recipe", data: "TaskData") -> tuple[float, ...] | None:
+    """Return how much more each label counts where it holds, or None; balanced: as often as it doesn't hold, over as often as it does."""
+    stated = recipe.train.class_weights if recipe.train else None
+    if stated is None:
+        return None
+    if stated == "balanced":
+        holds = np.asarray(read_column(data.splits["train"].examples, "label"))
+        positives = holds.sum(axis=0)
+        # Of a label that every train row has, or none, one row is taken to be otherwise.
+        weights = np.maximum(len(holds) - positives, 1) / np.maximum(positives, 1)
+        return tuple(float(weight) for weight in weights)
+    if len(stated) != len(data.label_names):
+        names = ", ".join(data.label_names)
+        raise SettingError("train.class_weights", f"{len(stated)} weights, but {len(data.label_names)} labels: {names}")
+    return tuple(float(weight) for weight in stated)

@@ -1,0 +1,72 @@
+"""Regression: a number for a text or a pair of texts, by the one output of a head and the squared error.
+
+Owns that loss and the way from outputs to numbers. Labels are learnt as they stand, so a saved model answers on their scale by itself.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from torch import Tensor, nn
+
+from finetune.answers import RegressionAnswers, build_regression_answers
+from finetune.batching import Collator, Slot
+from finetune.features import EncodedRow, FeatureRows, Features, choose_max_length, encode_features
+from finetune.predict import predict_logits
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+    from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+
+    from finetune.data import TaskData
+    from finetune.recipe import Recipe
+    from finetune.task import Part, Task
+
+
+@dataclass(frozen=True)
+class Regression:
+    """Learn the number of each row."""
+
+    model_class: ClassVar[str] = "AutoModelForSequenceClassification"
+    problem_type: ClassVar[str] = "regression"
+    measures_start: ClassVar[bool] = False
+
+    tokenizer: "PreTrainedTokenizerBase"
+    max_length: int
+
+    def encode(self, examples: "Dataset", part: "Part") -> Features:
+        """Return the features of all examples."""
+        return encode_features(examples, self.tokenizer, self.max_length)
+
+    def collate(self, rows: Sequence[tuple[EncodedRow, Slot]]) -> dict[str, Tensor]:
+        """Return padded rows with `labels` and `weights` (batch,); a filler weighs nothing."""
+        batch = Collator(self.tokenizer.pad_token_id)(rows)
+        return batch | {"labels": batch["labels"].float()}
+
+    def sum_weights(self, batch: dict[str, Tensor]) -> Tensor:
+        """Return the number of rows, (1,)."""
+        return batch["weights"].sum()[None]
+
+    def sum_losses(self, model: nn.Module, batch: dict[str, Tensor]) -> tuple[Tensor, Any]:
+        """Return the sum of the rows' squared errors, (1,), and the model's outputs."""
+        labels, weights = batch.pop("labels"), batch.pop("weights")
+        outputs = model(**batch)
+        return ((outputs.logits[:, 0].float() - labels).square() * weights).sum()[None], outputs
+
+    def answer(
+        self, model: "PreTrainedModel", features: FeatureRows, batch_size: int, *, process: int = 0, processes: int = 1
+    ) -> RegressionAnswers:
+        """Return the number of every row."""
+        logits = predict_logits(model, features, batch_size, process=process, processes=processes)
+        return build_regression_answers(features.labels, logits[:, 0])
+
+
+def build(
+    recipe: "Recipe", task: "Task", data: "TaskData", tokenizer: "PreTrainedTokenizerBase", config: "PretrainedConfig"
+) -> Regression:
+    """Return the objective of a recipe whose rows carry a number each.
+
+    Raises:
+        SettingError: max_length doesn't fit the checkpoint.
+    """
+    return Regression(tokenizer, choose_max_length(recipe.data.max_length, config, tokenizer))
