@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from finetune.data_checks import normalise, text_keys
+from finetune.data_checks import normalise, read_column, text_keys
 from finetune.errors import DataError
 from finetune.sentences import split_sentences
 from finetune.task import ObjectiveName, Part
@@ -48,7 +48,7 @@ def build_sentence_pairs(
     import pyarrow as pa
     from datasets import Dataset
 
-    cut = [split_sentences(text) for text in documents["text"]]
+    cut = [split_sentences(text) for text in read_column(documents, "text")]
     if objective == "pretraining":
         words = (max_length or DEFAULT_LENGTH) * WORDS_A_TOKEN / 2
         cut = [join_spans(sentences, words) for sentences in cut]
@@ -71,7 +71,7 @@ def build_sentence_pairs(
                 "text": pool.take(pa.array(firsts)),
                 "text_pair": pool.take(pa.array(seconds)),
                 "label": labels,
-                "group": pa.array(documents["row"]).take(pa.array(owners[firsts])),
+                "group": pa.array(read_column(documents, "row")).take(pa.array(owners[firsts])),
             }
         )
     )

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from finetune.baselines import MAXIMUM_TRAIN_ROWS, WORD, majority_probabilities
 from finetune.data import TaskData
+from finetune.data_checks import read_column
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -25,15 +26,16 @@ def topic_shortcut_probabilities(data: TaskData) -> NDArray[np.float64]:
     train, test = data.splits["train"].examples, data.splits["test"].examples
     if len(train) > MAXIMUM_TRAIN_ROWS:
         train = train.shuffle(seed=0).select(range(MAXIMUM_TRAIN_ROWS))
+    labels = read_column(train, "label")
     vectoriser = TfidfVectorizer(token_pattern=WORD)
     # A sentence that stands in several pairs counts once.
-    texts = sorted({*train["text"], *train["text_pair"]})
+    texts = sorted({*read_column(train, "text"), *read_column(train, "text_pair")})
     try:
         vectoriser.fit(texts)
-        classifier = LogisticRegression().fit(measure_likeness(vectoriser, train)[:, None], train["label"])
+        classifier = LogisticRegression().fit(measure_likeness(vectoriser, train)[:, None], labels)
     except ValueError:
         # No text holds a single word, or all pairs carry one label.
-        return majority_probabilities(train["label"], len(test), len(data.label_names))
+        return majority_probabilities(labels, len(test), len(data.label_names))
     found = np.zeros((len(test), len(data.label_names)))
     found[:, classifier.classes_] = classifier.predict_proba(measure_likeness(vectoriser, test)[:, None])
     return found
@@ -41,5 +43,5 @@ def topic_shortcut_probabilities(data: TaskData) -> NDArray[np.float64]:
 
 def measure_likeness(vectoriser: "TfidfVectorizer", pairs: "Dataset") -> NDArray[np.float64]:
     """Return the cosine of the two texts of each pair (rows,), 0 where one holds no word of the vocabulary."""
-    first, second = (vectoriser.transform(list(pairs[name])) for name in ("text", "text_pair"))
+    first, second = (vectoriser.transform(read_column(pairs, name)) for name in ("text", "text_pair"))
     return np.asarray(first.multiply(second).sum(axis=1), dtype=np.float64).ravel()
