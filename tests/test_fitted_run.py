@@ -229,3 +229,15 @@ def test_worked_examples_of_a_run_whose_train_rows_changed_are_refused(runs: Run
 
 def test_no_texts_get_no_answers(runs: Runs) -> None:
     assert runs("classes").predict([]) == runs("regression").predict_numbers([]) == runs("causal").likelihood([]) == []
+
+
+@pytest.mark.parametrize("name", ["few-shot", "minimal"])
+def test_a_model_that_was_only_asked_is_measured_again_as_the_run_asked_it(
+    runs: Runs, name: str, tmp_path: Path
+) -> None:
+    run, rows = runs(name), Path(runs(name).report.recipe["data"]["path"])
+    for number, options in enumerate(([], ["--data", str(rows)])):
+        done = call("evaluate", str(run.path), *options, "--out", str(tmp_path / str(number)))
+        assert done.returncode == 0, done.stderr
+    assert RunDir(tmp_path / "0").predictions.read_bytes() == RunDir(run.path).predictions.read_bytes()
+    assert load_run(tmp_path / "1").report.data.splits[-1].rows == 60
