@@ -3,7 +3,7 @@
 Owns that choice. The models behind it are `baselines`, `topic_shortcut` and `language_baselines`; the tests against them are `rivals`.
 """
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
@@ -30,6 +30,7 @@ from finetune.wording import BEFORE_TRAINING, CHANCE
 
 if TYPE_CHECKING:
     from finetune.data import TaskData
+    from finetune.language_baselines import LanguageObjective
     from finetune.prepare import SeedJob
     from finetune.records import SplitRecord
 
@@ -99,8 +100,9 @@ def _answer_by_unigrams(job: "SeedJob") -> dict[str, AnyAnswers]:
         return {}
     from finetune.language_baselines import unigram_answers
 
+    objective = cast("LanguageObjective", job.objective)
     vocabulary = int(job.start.config.vocab_size)
-    return {UNIGRAM: unigram_answers(job.objective, job.features["train"], job.features["test"], vocabulary)}
+    return {UNIGRAM: unigram_answers(objective, job.features["train"], job.features["test"], vocabulary)}
 
 
 def answer_by_recorded_train(train: "SplitRecord | None", answers: AnyAnswers) -> dict[str, AnyAnswers]:

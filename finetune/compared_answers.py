@@ -11,6 +11,7 @@ import numpy as np
 from finetune.answers import SUM_TOLERANCE, Answers, AnyAnswers, MultilabelAnswers, build_answers
 from finetune.errors import DataError
 from finetune.prediction_records import Prediction
+from finetune.predictions import read_answers
 from finetune.records import Report
 from finetune.run_dir import read_predictions
 from finetune.wording import count_of, has_classes, plain
@@ -28,8 +29,6 @@ def read_run_answers(
     """
     if has_classes(report):
         return _read_class_answers(file, report.data.labels, labels, count)
-    from finetune.predictions import read_answers
-
     answers, rows, expected = read_answers(file, report.data.labels)
     _refuse_other_count(file, len(answers), count)
     if isinstance(answers, MultilabelAnswers):

@@ -221,6 +221,7 @@ def assemble_report(
         if evaluation.is_of_several_seeds
         else []
     )
+    errors: dict[str, Any] = {"confusion": None, "mistakes": [], **evaluation.find_errors()}
     return Report(
         name=name,
         task=task.name,
@@ -246,7 +247,7 @@ def assemble_report(
         saved_because=saved_because,
         recipe=recipe.model_dump(mode="json"),
         provenance=provenance,
-        **{"confusion": None, "mistakes": [], **evaluation.find_errors()},
+        **errors,
     )
 
 

@@ -15,6 +15,7 @@ import pytest
 
 from finetune import render_comparison
 from finetune.render import render_html
+from tests.kind_examples import KIND_EXAMPLES
 from tests.report_examples import collapsed, five_seeds, many_classes, not_trained, single_seed, undefined, with_text
 from tests.test_render_comparison import compare_three_runs
 
@@ -29,6 +30,7 @@ PAGES: dict[str, Callable[[Path], str]] = {
     "many_classes": lambda _: render_html(many_classes()),
     "undefined": lambda _: render_html(undefined()),
     "not_trained": lambda _: render_html(not_trained()),
+    **{name: lambda _, build=build: render_html(build()) for name, build in KIND_EXAMPLES.items()},
     "comparison": lambda folder: render_comparison.render_html(compare_three_runs(folder)),
     "hostile": lambda _: render_html(
         with_text("\"'><script>alert(1)</script><img src=x onerror=alert(1)> شكرا " + "a" * 900)

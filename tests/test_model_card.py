@@ -27,9 +27,9 @@ from finetune.scores import pick
 from finetune.task import get_task
 from finetune.wording import format_difference, format_p, plain, write_score
 from tests.cli_calls import ROOT, call, write_recipe
+from tests.kind_examples import ALL_EXAMPLES
 from tests.report_examples import (
     COLLAPSE,
-    EXAMPLES,
     build_provenance,
     collapsed,
     five_seeds,
@@ -87,7 +87,7 @@ def slice_test(name: str, *, is_flagged: bool) -> SliceTest:
 # Metadata
 
 
-@pytest.mark.parametrize("build", EXAMPLES.values(), ids=EXAMPLES)
+@pytest.mark.parametrize("build", ALL_EXAMPLES.values(), ids=ALL_EXAMPLES)
 def test_the_hub_reads_back_every_result(build: Callable[[], Report]) -> None:
     report = build()
     card = ModelCard(render_model_card(report))
@@ -98,13 +98,13 @@ def test_the_hub_reads_back_every_result(build: Callable[[], Report]) -> None:
         assert not one.is_equal_except_value(other), "the hub would take one for a newer value of the other"
 
 
-@pytest.mark.parametrize("build", EXAMPLES.values(), ids=EXAMPLES)
+@pytest.mark.parametrize("build", ALL_EXAMPLES.values(), ids=ALL_EXAMPLES)
 def test_a_tool_that_loads_and_saves_the_card_changes_nothing(build: Callable[[], Report]) -> None:
     card = render_model_card(build())
     assert str(ModelCard(card)) == card
 
 
-@pytest.mark.parametrize("build", EXAMPLES.values(), ids=EXAMPLES)
+@pytest.mark.parametrize("build", ALL_EXAMPLES.values(), ids=ALL_EXAMPLES)
 def test_metadata_has_what_the_hub_requires_in_the_form_that_it_takes(build: Callable[[], Report]) -> None:
     data = ModelCard(render_model_card(build())).data.to_dict()
     assert data["library_name"] == "transformers" and data["pipeline_tag"] == "text-classification"
@@ -259,7 +259,7 @@ def test_any_name_is_read_back_as_it_is_shown(text: str) -> None:
 # What people read
 
 
-@pytest.mark.parametrize("build", EXAMPLES.values(), ids=EXAMPLES)
+@pytest.mark.parametrize("build", ALL_EXAMPLES.values(), ids=ALL_EXAMPLES)
 def test_scores_are_the_strings_of_the_report(build: Callable[[], Report]) -> None:
     report = build()
     evaluation = source_of(section_of(render_model_card(report), "Evaluation"))

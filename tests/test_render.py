@@ -38,9 +38,9 @@ from finetune.report_tables import (
 from finetune.run_dir import RunDir
 from finetune.slice_tables import build_every_slice_tables, build_slice_table, describe_slices
 from finetune.wording import format_difference, format_p_value, format_score, format_seconds, metric_title, plain
+from tests.kind_examples import ALL_EXAMPLES
 from tests.report_examples import (
     COLLAPSE,
-    EXAMPLES,
     build_history,
     build_scores,
     collapsed,
@@ -249,7 +249,7 @@ def list_sentences(report: Report) -> list[str]:
     ]
 
 
-@pytest.mark.parametrize("build", EXAMPLES.values(), ids=EXAMPLES)
+@pytest.mark.parametrize("build", ALL_EXAMPLES.values(), ids=ALL_EXAMPLES)
 def test_numbers_in_html_markdown_and_console_are_the_same_strings(build: Callable[[], Report]) -> None:
     report = build()
     page, markdown, console = Page(page_of(build)).text, source_of(render_markdown(report)), show(report)
@@ -265,7 +265,7 @@ def test_numbers_in_html_markdown_and_console_are_the_same_strings(build: Callab
     assert build_headline(report).sentence in " ".join(console.split())
 
 
-@pytest.mark.parametrize("build", EXAMPLES.values(), ids=EXAMPLES)
+@pytest.mark.parametrize("build", ALL_EXAMPLES.values(), ids=ALL_EXAMPLES)
 def test_every_table_and_finding_stands_in_html_and_markdown(build: Callable[[], Report]) -> None:
     report = build()
     page, markdown = Page(page_of(build)).text, source_of(render_markdown(report))
@@ -304,6 +304,8 @@ def write_every_number(record: object) -> set[str]:
     assert isinstance(record, int | float)
     rounded = f"{record:.3f}".replace("-0.000", "0.000")
     written = {rounded, rounded if float(rounded) <= 0 else f"+{rounded}"}
+    # A perplexity, and a figure of 1,000 or more.
+    written |= {f"{record:,.1f}", f"{record:+,.1f}", f"{record:,.3f}"}
     if isinstance(record, int):
         written.add(f"{record:,}")
     elif 1e-6 <= record < 0.001:
@@ -311,7 +313,7 @@ def write_every_number(record: object) -> set[str]:
     return written
 
 
-@pytest.mark.parametrize("build", EXAMPLES.values(), ids=EXAMPLES)
+@pytest.mark.parametrize("build", ALL_EXAMPLES.values(), ids=ALL_EXAMPLES)
 def test_every_number_in_a_table_is_one_of_the_record_to_the_printed_digits(build: Callable[[], Report]) -> None:
     report = build()
     known = write_every_number(json.loads(report.model_dump_json()))
@@ -328,7 +330,7 @@ def test_every_number_in_a_table_is_one_of_the_record_to_the_printed_digits(buil
         assert not strange, table.caption
 
 
-@pytest.mark.parametrize("build", EXAMPLES.values(), ids=EXAMPLES)
+@pytest.mark.parametrize("build", ALL_EXAMPLES.values(), ids=ALL_EXAMPLES)
 def test_shares_of_counts_are_those_of_the_record(build: Callable[[], Report]) -> None:
     report = build()
     if report.confusion and len(report.confusion.labels) <= errors.MOST_CLASSES_IN_MATRIX:
@@ -537,7 +539,7 @@ def test_warnings_stand_before_the_scores() -> None:
         assert text.index(warning) < text.index("Accuracy")
 
 
-@pytest.mark.parametrize("build", EXAMPLES.values(), ids=EXAMPLES)
+@pytest.mark.parametrize("build", ALL_EXAMPLES.values(), ids=ALL_EXAMPLES)
 def test_html_has_no_external_reference(build: Callable[[], Report]) -> None:
     page = Page(page_of(build))
     pointers = [
@@ -551,7 +553,7 @@ def test_html_has_no_external_reference(build: Callable[[], Report]) -> None:
     assert not re.search(r"@import|url\((?!#)", page_of(build))
 
 
-@pytest.mark.parametrize("build", EXAMPLES.values(), ids=EXAMPLES)
+@pytest.mark.parametrize("build", ALL_EXAMPLES.values(), ids=ALL_EXAMPLES)
 def test_the_only_script_that_may_run_is_the_one_in_the_page(build: Callable[[], Report]) -> None:
     text = page_of(build)
     (script,) = re.findall(r"<script>(.*?)</script>", text, flags=re.DOTALL)
@@ -561,7 +563,9 @@ def test_the_only_script_that_may_run_is_the_one_in_the_page(build: Callable[[],
 
 
 def test_the_script_holds_nothing_of_the_data() -> None:
-    scripts = {re.findall(r"<script>(.*?)</script>", page_of(build), flags=re.DOTALL)[0] for build in EXAMPLES.values()}
+    scripts = {
+        re.findall(r"<script>(.*?)</script>", page_of(build), flags=re.DOTALL)[0] for build in ALL_EXAMPLES.values()
+    }
     assert len(scripts) == 1
 
 
@@ -579,7 +583,7 @@ def test_the_place_of_a_plain_name_is_that_name() -> None:
     assert name_place("slice", "in-domain", "roc_auc") == "slice--in-domain--roc_auc"
 
 
-@pytest.mark.parametrize("build", EXAMPLES.values(), ids=EXAMPLES)
+@pytest.mark.parametrize("build", ALL_EXAMPLES.values(), ids=ALL_EXAMPLES)
 def test_html_is_well_formed(build: Callable[[], Report]) -> None:
     page = Page(page_of(build))
     assert not page.unbalanced
