@@ -241,3 +241,13 @@ def test_a_model_that_was_only_asked_is_measured_again_as_the_run_asked_it(
         assert done.returncode == 0, done.stderr
     assert RunDir(tmp_path / "0").predictions.read_bytes() == RunDir(run.path).predictions.read_bytes()
     assert load_run(tmp_path / "1").report.data.splits[-1].rows == 60
+
+
+def test_each_seed_of_a_prompted_run_shows_worked_examples_of_its_own(runs: Runs, tmp_path: Path) -> None:
+    recipe = load_recipe(runs("few-shot").path.with_suffix(".yaml"), ["seeds=[1,2]"])
+    several = run_recipe(recipe, tmp_path / "several")
+    first, second = (RunDir(several.path).seed(seed).predictions.read_bytes() for seed in (1, 2))
+    assert first == RunDir(runs("few-shot").path).predictions.read_bytes() != second
+    assert several.predict(TEXTS) == runs("few-shot").predict(TEXTS), (
+        "the model of the first seed is kept, and its prompt"
+    )
