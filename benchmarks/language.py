@@ -193,6 +193,7 @@ def main() -> None:
     disable_progress_bars()
     # What is new in a head is known here.
     logging.set_verbosity_error()
+    logging.disable_progress_bar()
     checkpoint = find_checkpoint(Recipe.model_validate({"task": "cola", "model": CHECKPOINT}).model)
     tokenizer, sentences = load_tokenizer(checkpoint), load_sentences()
     rows = [

@@ -42,6 +42,11 @@ class MaskedLM:
     max_length: int
     masking: Masking
 
+    @property
+    def mask_probability(self) -> float:
+        """Share of tokens that are asked for."""
+        return self.masking.probability
+
     def encode(self, examples: "Dataset", part: "Part") -> TextFeatures:
         """Return the pieces of all documents."""
         return encode_side_by_side(
@@ -69,7 +74,7 @@ class MaskedLM:
         self, model: "PreTrainedModel", features: FeatureRows, batch_size: int, *, process: int = 0, processes: int = 1
     ) -> LanguageAnswers:
         """Return how likely the masked tokens of each document were; which are masked is the same every time."""
-        share = self.masking.probability
+        share = self.mask_probability
         sums = sum_likelihoods(
             model,
             features,

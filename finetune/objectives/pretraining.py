@@ -46,6 +46,16 @@ class Pretraining:
 
     language: MaskedLM
 
+    @property
+    def max_length(self) -> int:
+        """Most tokens of a pair."""
+        return self.language.max_length
+
+    @property
+    def mask_probability(self) -> float:
+        """Share of tokens that are asked for."""
+        return self.language.mask_probability
+
     def encode(self, examples: "Dataset", part: "Part") -> PairFeatures:
         """Return the features of all pairs."""
         language = self.language
@@ -82,7 +92,7 @@ class Pretraining:
             sums = sum_by_row(*compare_tokens(outputs.prediction_logits, targets), targets)
             return np.concatenate([sums, outputs.seq_relationship_logits.double().cpu().numpy().T])
 
-        share = self.language.masking.probability
+        share = self.mask_probability
         batches = order_for_evaluation(features.lengths, batch_size, choose_tokens_a_pass(model, share))
         found = measure_rows(model, features, self.collate, batches, measure, process=process, processes=processes)
         follows = build_answers(features.labels, probabilities_of(found[3:].T))
