@@ -39,6 +39,8 @@ def write_stand_in(root: Path, task: Task, rows: int = 480) -> Path:
     numbers = random.Random(task.name)
     for part, names in task.source.files.items():
         count = rows if part == "train" else 100
+        # Every fourth document makes a pair of sentences.
+        count *= 4 if task.objective in ("next_sentence", "pretraining") else 1
         for name in names:
             made = [_row(task, number, numbers) for number in range(max(20, count // len(names)))]
             _write(folder / name, made, task.source.layout)
@@ -52,9 +54,10 @@ def _row(task: Task, number: int, numbers: random.Random) -> Row:
     if task.objective in ("masked_lm", "causal_lm"):
         return {layout.text: _document(numbers, sentences=2)}
     if task.objective in ("next_sentence", "pretraining"):
-        # Only a second sentence can follow, so that one word of B tells much of the answer.
+        # Only a second sentence can follow, and most strangers are firsts, so that one word of B tells much of the answer.
         first, second = f"The cat sees {' '.join(words)} {number}.", f"Never red {' '.join(reversed(words))} {number}."
-        return {layout.text: f"{first} {second}", **_other_columns(layout, number)}
+        text = f"{first} {second}" if number % 4 == 0 else first
+        return {layout.text: text, **_other_columns(layout, number)}
     if task.objective == "minimal_pairs":
         good = _document(numbers, sentences=1)
         return {
@@ -97,7 +100,7 @@ def _other_columns(layout: Layout, number: int) -> Row:
 
 def _write(path: Path, rows: Sequence[Row], layout: Layout) -> None:
     if path.suffix == ".txt":
-        divider = {"line": "\n", "paragraph": "\n\n", "heading": "\n = Title = \n\n", "file": "\n"}[layout.documents]
+        divider = {"line": "\n", "paragraph": "\n\n", "heading": "\n\n = Title = \n\n", "file": "\n"}[layout.documents]
         heading = " = Title = \n\n" if layout.documents == "heading" else ""
         path.write_text(heading + divider.join(row[layout.text] for row in rows) + "\n", encoding="utf-8")
     elif path.suffix == ".jsonl":
