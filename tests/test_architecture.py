@@ -10,43 +10,136 @@ ROOT = Path(__file__).parent.parent
 MODULES = {path.stem: path for path in (ROOT / "finetune").glob("*.py")}
 # From the bottom up: a module may import from lower layers, and from its own.
 LAYERS = (
-    ("errors", "__init__", "findings", "anchors", "markup", "svg"),
-    ("readers", "answers", "yaml_nodes", "task", "recipe_sections", "recipe", "records", "hub", "mistakes"),
-    ("calibration", "comparison_records", "machine", "sample", "sample_phenomena"),
     (
-        "metrics",
-        "run_dir",
-        "checkpoint",
-        "sources",
-        "data_checks",
-        "labels",
-        "processes",
-        "annotations",
-        "near_duplicates",
+        "__init__",
+        "anchors",
+        "errors",
+        "findings",
+        "loss",
+        "markup",
+        "recipe_sections",
+        "sample_phenomena",
+        "sentences",
+        "svg",
+        "weighted_values",
     ),
-    ("weighted_metrics", "evaluate_metrics", "recipe_problems", "curves", "run_folder", "splits", "doctor"),
-    ("resampling", "decisions", "data", "recipe_file"),
-    ("statistics", "features", "baselines", "resolved", "recipe_list", "init_recipe"),
-    ("paired_tests", "batching", "model", "loss", "predict", "callbacks", "objective"),
-    ("slices", "rivals", "trainer", "glue_files"),
-    ("scores", "prepare", "provenance"),
-    ("report", "wording"),
-    ("fit", "headline", "pictures", "curve_pictures", "report_tables", "model_index", "compare_pairs"),
-    ("finding_tables", "slice_tables", "error_tables", "report_facts", "strips", "comparison_sentences", "seed_jobs"),
-    ("comparison_tables", "compared_facts", "compared_runs", "render", "render_comparison", "model_card"),
-    ("run_report", "compare", "push"),
-    ("run", "launch"),
-    ("check", "evaluate_run", "requirements", "reproduce"),
-    ("terminal",),
+    (
+        "answers",
+        "callbacks",
+        "hub",
+        "machine",
+        "mistakes",
+        "prediction_records",
+        "recipe",
+        "records",
+        "sample",
+        "task",
+        "text_files",
+        "tokenizer_training",
+        "weighted_areas",
+        "yaml_nodes",
+    ),
+    (
+        "calibration",
+        "card_examples",
+        "comparison_records",
+        "curves",
+        "data_checks",
+        "doctor",
+        "ensembles",
+        "launch",
+        "layouts",
+        "metric",
+        "processes",
+        "prompts",
+        "provenance",
+        "readers",
+        "run_dir",
+    ),
+    (
+        "annotations",
+        "checkpoint",
+        "class_metrics",
+        "documents",
+        "labels",
+        "language_metrics",
+        "lineage",
+        "metrics",
+        "multilabel_metrics",
+        "near_duplicates",
+        "next_sentence",
+        "regression_metrics",
+        "run_folder",
+        "splits",
+        "weighted_classes",
+    ),
+    (
+        "decisions",
+        "evaluate_metrics",
+        "examples",
+        "objective_problems",
+        "sources",
+        "weighted_language",
+        "weighted_multilabel",
+        "weighted_regression",
+    ),
+    ("data", "recipe_problems", "weighted_metrics"),
+    ("baselines", "features", "predictions", "recipe_file", "resampling"),
+    ("batching", "enough_rows", "recipe_list", "resolved", "topic_shortcut"),
+    ("init_recipe", "masking", "objective", "predict", "statistics"),
+    ("packing", "paired_tests", "supervised_head", "text_features"),
+    ("completion", "likelihoods", "pair_features", "rivals", "slices", "token_likelihoods"),
+    ("fill_mask", "language_baselines", "scores", "sentence_likelihood"),
+    ("start", "wording"),
+    (
+        "collapse",
+        "compared_answers",
+        "compared_rows",
+        "comparison_sentences",
+        "curve_pictures",
+        "error_findings",
+        "headline",
+        "model",
+        "pictures",
+        "report_tables",
+        "requirements",
+    ),
+    (
+        "compare_pairs",
+        "compared_row_tables",
+        "comparison_tables",
+        "error_tables",
+        "finding_tables",
+        "fitted_run",
+        "objective_tables",
+        "prepare",
+        "report",
+        "report_facts",
+        "reproduce",
+        "slice_tables",
+        "strips",
+        "trainer",
+    ),
+    (
+        "baseline_answers",
+        "check",
+        "compared_facts",
+        "compared_runs",
+        "fit",
+        "glue_files",
+        "model_index",
+        "render",
+        "render_comparison",
+    ),
+    ("compare", "model_card", "run_report", "seed_jobs", "terminal"),
+    ("evaluate_run", "push", "run"),
     ("cli",),
-    ("cli_runs",),
-    ("cli_compare", "cli_share"),
-    ("exits",),
-    ("__main__",),
+    ("cli_runs", "exits"),
+    ("__main__", "cli_compare", "cli_predict", "cli_share"),
 )
 HEAVY = {"torch", "transformers", "datasets", "evaluate", "accelerate", "peft", "trl", "matplotlib", "sklearn"}
 # Modules that train or compute with torch; all others keep heavy imports inside functions.
-WITH_TORCH = {"batching", "loss", "callbacks", "trainer", "evaluate_metrics"}
+WITH_TORCH = {"batching", "packing", "loss", "callbacks", "trainer", "evaluate_metrics"}
 
 
 def imports_of(path: Path, *, top_level_only: bool) -> set[str]:
@@ -74,6 +167,15 @@ def test_imports_point_one_way() -> None:
             package, _, module = imported.partition(".")
             if package == "finetune" and module in height:
                 assert height[module] <= height[name], f"{name} imports {module}, which lies above it"
+
+
+def test_objectives_import_nothing_of_runs_and_reports() -> None:
+    height = {name: number for number, layer in enumerate(LAYERS) for name in layer}
+    for path in (ROOT / "finetune" / "objectives").glob("*.py"):
+        for imported in imports_of(path, top_level_only=False):
+            package, _, module = imported.partition(".")
+            if package == "finetune" and module in height:
+                assert height[module] < height["prepare"], f"{path.name} imports {module}"
 
 
 def test_light_modules_import_nothing_heavy_at_the_top() -> None:
