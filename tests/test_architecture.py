@@ -139,7 +139,16 @@ LAYERS = (
 )
 HEAVY = {"torch", "transformers", "datasets", "evaluate", "accelerate", "peft", "trl", "matplotlib", "sklearn"}
 # Modules that train or compute with torch; all others keep heavy imports inside functions.
-WITH_TORCH = {"batching", "packing", "supervised_head", "loss", "callbacks", "trainer", "evaluate_metrics"}
+WITH_TORCH = {
+    "batching",
+    "likelihoods",
+    "packing",
+    "supervised_head",
+    "loss",
+    "callbacks",
+    "trainer",
+    "evaluate_metrics",
+}
 
 
 def imports_of(path: Path, *, top_level_only: bool) -> set[str]:
