@@ -33,8 +33,8 @@ def read_run_answers(
     _refuse_other_count(file, len(answers), count)
     if isinstance(answers, MultilabelAnswers):
         order = [report.data.labels.index(name) for name in labels]
-        columns = (answers.expected, answers.predicted, answers.probabilities)
-        answers = MultilabelAnswers(*(column[:, order] for column in columns))
+        expected_sets, predicted_sets = answers.expected[:, order], answers.predicted[:, order]
+        answers = MultilabelAnswers(expected_sets, predicted_sets, answers.probabilities[:, order])
     return answers, rows, expected
 
 
