@@ -65,6 +65,8 @@ browser-where-possible: install
 bench: install
 	$(RUN)/python -m benchmarks.batching
 	$(RUN)/python -m benchmarks.evaluation
+	$(RUN)/python -m benchmarks.language
+	$(RUN)/python -m benchmarks.next_sentence
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache .hypothesis $(BROWSER)/node_modules

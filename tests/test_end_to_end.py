@@ -11,8 +11,9 @@ from finetune import load_recipe, load_run, run_recipe
 from finetune.baselines import MAJORITY
 from finetune.fitted_run import FittedRun
 from finetune.recipe_file import list_recipes
+from finetune.predictions import read_answers
 from finetune.records import Report
-from finetune.run_dir import RunDir, read_predictions
+from finetune.run_dir import RunDir
 from finetune.scores import pick
 from finetune.task import Task, get_task
 from tests.tiny import write_rows
@@ -158,7 +159,7 @@ def assert_whole(report: Report, path: Path) -> None:
     for file in (run_dir.recipe, run_dir.data, run_dir.report, run_dir.report_markdown, run_dir.report_html, *events):
         assert file.stat().st_size > 100
     test = next(split for split in report.data.splits if split.part == "test")
-    assert len(list(read_predictions(run_dir.predictions))) == test.rows
+    assert len(read_answers(run_dir.predictions, report.data.labels).answers) == test.rows
     if report.confusion is not None:
         assert sum(map(sum, report.confusion.counts)) == test.rows
     assert not run_dir.checkpoints.exists()
