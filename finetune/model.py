@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from finetune.checkpoint import Checkpoint
 from finetune.errors import DataError, SettingError, StorageError, first_line
-from finetune.objective import Objective
+from finetune.objective import Objective, StartsHead
 from finetune.start import Start, load_config, load_tokenizer
 
 if TYPE_CHECKING:
@@ -55,6 +55,7 @@ def load_model(
     config = _describe_head(start, objective, label_names)
     if start.checkpoint is None:
         model = _draw(start.name, objective.model_class, config)
+        _start_head(model, objective)
         return LoadedModel(model, start.tokenizer, (*start.notes, "all weights are drawn from the seed"))
     is_fitted = _is_fitted_to(start, objective, label_names, may_differ=may_draw_head)
     model, fresh, unused = _load_weights(start.checkpoint, objective.model_class, config)
@@ -66,6 +67,8 @@ def load_model(
         drawn = _draw(start.name, objective.model_class, config)
         drawn.base_model.load_state_dict(model.base_model.state_dict())
         model = drawn
+    if fresh or not is_fitted:
+        _start_head(model, objective)
     if unused:
         notes.append(f"weights of the checkpoint that this task doesn't use: {', '.join(unused)}")
     return LoadedModel(model, start.tokenizer, tuple(notes))
@@ -82,6 +85,11 @@ def load_fitted(checkpoint: Checkpoint, model_class: str) -> LoadedModel:
     if fresh:
         raise _no_head(checkpoint.name, model_class, fresh)
     return LoadedModel(model, load_tokenizer(checkpoint))
+
+
+def _start_head(model: "PreTrainedModel", objective: Objective) -> None:
+    if isinstance(objective, StartsHead):
+        objective.start_head(model)
 
 
 def _describe_head(start: Start, objective: Objective, label_names: Sequence[str]) -> "PretrainedConfig":

@@ -102,6 +102,15 @@ class TrainedObjective(Objective, Protocol):
         ...
 
 
+@runtime_checkable
+class StartsHead(Protocol):
+    """An objective that knows, before training, something of what its head will have to say."""
+
+    def start_head(self, model: "PreTrainedModel") -> None:
+        """Change a head whose weights were just drawn."""
+        ...
+
+
 def build_objective(
     recipe: "Recipe",
     task: "Task",

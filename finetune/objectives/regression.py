@@ -1,16 +1,20 @@
 """Regression: a number for a text or a pair of texts, by the one output of a head and the squared error.
 
-Owns that loss and the way from outputs to numbers. Labels are learnt as they stand, so a saved model answers on their scale by itself.
+Owns that loss and the way from outputs to numbers. Labels are learnt as they stand, so a saved model answers on their scale by itself; a
+new head begins at their mean.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import numpy as np
+import torch
 from torch import Tensor, nn
 
 from finetune.answers import RegressionAnswers, build_regression_answers
 from finetune.batching import Collator, Slot
+from finetune.data_checks import read_column
 from finetune.features import EncodedRow, FeatureRows, Features, choose_max_length, encode_features
 from finetune.predict import predict_logits
 
@@ -25,7 +29,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Regression:
-    """Learn the number of each row."""
+    """Learn the number of each row.
+
+    Attributes:
+        train_mean: mean number of the train rows; 0 where there are none.
+    """
 
     model_class: ClassVar[str] = "AutoModelForSequenceClassification"
     problem_type: ClassVar[str] = "regression"
@@ -33,6 +41,14 @@ class Regression:
 
     tokenizer: "PreTrainedTokenizerBase"
     max_length: int
+    train_mean: float = 0.0
+
+    def start_head(self, model: "PreTrainedModel") -> None:
+        """Begin a new head at the mean number, where it has a bias: to get there by gradients would take a small run's every step."""
+        with torch.no_grad():
+            for name, parameter in model.named_parameters():
+                if name.endswith(".bias") and parameter.shape == (1,):
+                    parameter.fill_(self.train_mean)
 
     def encode(self, examples: "Dataset", part: "Part") -> Features:
         """Return the features of all examples."""
@@ -69,4 +85,6 @@ def build(
     Raises:
         SettingError: max_length doesn't fit the checkpoint.
     """
-    return Regression(tokenizer, choose_max_length(recipe.data.max_length, config, tokenizer))
+    train = data.splits.get("train")
+    mean = float(np.mean(read_column(train.examples, "label"))) if train is not None else 0.0
+    return Regression(tokenizer, choose_max_length(recipe.data.max_length, config, tokenizer), mean)
