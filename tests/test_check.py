@@ -47,6 +47,33 @@ def test_steps_follow_from_rows_batch_and_epochs() -> None:
     assert "the run: 12 steps of 16 examples" in stages["step"][1], "54 rows are 4 batches of 16, three times"
 
 
+SCRATCH = (
+    "model.checkpoint=null",
+    "model.init=scratch",
+    "model.architecture=roberta",
+    "model.tokenizer={vocabulary: 300}",
+    "model.shape={hidden_size: 32, num_hidden_layers: 2, num_attention_heads: 2, intermediate_size: 64, vocab_size: 400}",
+)
+
+
+def test_a_model_from_scratch_is_told_with_both_vocabularies() -> None:
+    code, stages = check(*SCRATCH, "task=masked-lm", "data.columns.label=null")
+    assert code == 0 and [state for state, _ in stages.values()] == ["ok"] * 4, stages
+    assert stages["model"][1].startswith("roberta, from scratch: ")
+    assert stages["model"][1].endswith(" parameters, tokenizer 300 of at most 300 entries; model 400")
+
+
+def test_what_a_tokenizer_is_trained_on_has_to_be_there_for_a_model_to_be_counted() -> None:
+    code, stages = check(*SCRATCH, "data.path=gone.csv")
+    assert code == 66 and [state for state, _ in stages.values()] == ["ok", "failed", "skipped", "skipped"]
+
+
+def test_a_shape_that_is_wrong_is_told_with_its_place() -> None:
+    code, stages = check(*SCRATCH[:-1], "model.shape={hiden_size: 32}")
+    assert code == 78 and stages["model"][0] == "failed"
+    assert stages["model"][1].startswith("command line: model.shape.hiden_size: roberta has no such field")
+
+
 def test_a_recipe_without_training_has_no_step_to_try() -> None:
     code, stages = check("train=null")
     assert code == 0 and stages["step"][1] == "the recipe doesn't train"

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import pytest
 from huggingface_hub import constants
 
-from finetune.checkpoint import HUB_PATTERNS, find_checkpoint
+from finetune.checkpoint import HUB_PATTERNS, OUTLINE_PATTERNS, TOKENIZER_PATTERNS, find_checkpoint
 from finetune.errors import UnavailableError
 from finetune.hub import fetch_hub_files
 from finetune.recipe_sections import ModelSettings
@@ -141,6 +141,18 @@ def test_a_cached_checkpoint_is_found_without_asking_the_hub(
 def test_a_cached_checkpoint_is_found_offline(cache: Path, tiny_files: dict[str, bytes]) -> None:
     folder = write_cache(cache, "someone/tiny", tiny_files)
     assert fetch_hub_files("someone/tiny", COMMIT, HUB_PATTERNS) == folder.resolve()
+
+
+@pytest.mark.parametrize(
+    ("patterns", "unneeded"),
+    [(OUTLINE_PATTERNS, ("model.safetensors",)), (TOKENIZER_PATTERNS, ("model.safetensors", "config.json"))],
+)
+def test_a_model_from_scratch_needs_no_weights_of_the_hub(
+    cache: Path, tiny_files: dict[str, bytes], patterns: tuple[str, ...], unneeded: tuple[str, ...]
+) -> None:
+    files = {name: content for name, content in tiny_files.items() if name not in unneeded}
+    folder = write_cache(cache, "someone/tiny", files)
+    assert fetch_hub_files("someone/tiny", COMMIT, patterns) == folder.resolve()
 
 
 @pytest.mark.parametrize("lost", ["config.json", "model.safetensors", "tokenizer.json"])
