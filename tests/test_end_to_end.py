@@ -10,8 +10,8 @@ import pytest
 from finetune import load_recipe, load_run, run_recipe
 from finetune.baselines import MAJORITY
 from finetune.fitted_run import FittedRun
-from finetune.recipe_file import list_recipes
 from finetune.predictions import read_answers
+from finetune.recipe_file import list_recipes
 from finetune.records import Report
 from finetune.run_dir import RunDir
 from finetune.scores import pick

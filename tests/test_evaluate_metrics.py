@@ -7,18 +7,18 @@ import evaluate
 import numpy as np
 import pytest
 
-from finetune.answers import build_answers
+from finetune.answers import MultilabelAnswers, RegressionAnswers, build_answers
 from finetune.errors import DataError, InvalidResultError, RecipeError
-from finetune.evaluate_metrics import ClassificationMetric, load_metric
-from finetune.metrics import score
-from tests.made_answers import CLASS_METRICS, LABEL_METRICS
+from finetune.evaluate_metrics import FinetuneMetric, load_metric
+from finetune.metrics import get_metric, list_metrics, score
+from tests.made_answers import CLASS_METRICS, LABEL_METRICS, make_label_sets, make_numbers
 
 EXPECTED = [0, 1, 1, 0, 1, 0, 1]
 PROBABILITIES = [[0.9, 0.1], [0.2, 0.8], [0.6, 0.4], [0.4, 0.6], [0.3, 0.7], [0.55, 0.45], [0.45, 0.55]]
 PREDICTED = [0, 1, 0, 1, 1, 0, 1]
 
 
-def metric_in(folder: Path, name: str, *, keep_in_memory: bool = False) -> ClassificationMetric:
+def metric_in(folder: Path, name: str, *, keep_in_memory: bool = False) -> FinetuneMetric:
     """Return a metric that keeps its files in `folder`."""
     return load_metric(name, cache_dir=str(folder), keep_in_memory=keep_in_memory)
 
@@ -108,3 +108,37 @@ def test_wrong_ids_and_ragged_rows_are_a_data_error(
 ) -> None:
     with pytest.raises(DataError):
         metric_in(tmp_path, name).compute(predictions=predictions, references=references)
+
+
+@pytest.mark.parametrize("name", list_metrics(RegressionAnswers))
+def test_metrics_of_numbers_take_numbers(name: str, tmp_path: Path) -> None:
+    answers = make_numbers(20)
+    result = metric_in(tmp_path, name).compute(predictions=answers.predicted, references=answers.expected)
+    assert result == {name: pytest.approx(score(name, answers).value)}
+
+
+@pytest.mark.parametrize("name", list_metrics(MultilabelAnswers))
+def test_metrics_of_several_labels_take_a_list_a_row(name: str, tmp_path: Path) -> None:
+    answers = make_label_sets(20)
+    of_labels = get_metric(name).needs == "labels"
+    predictions = answers.predicted.astype(int) if of_labels else answers.probabilities
+    metric = load_metric(name, multilabel=True, cache_dir=str(tmp_path))
+    result = metric.compute(predictions=predictions, references=answers.expected.astype(int))
+    assert result == {name: pytest.approx(score(name, answers).value)}
+
+
+def test_a_label_that_is_neither_0_nor_1_is_a_data_error(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="neither 0 nor 1"):
+        load_metric("micro_f1", cache_dir=str(tmp_path)).compute(predictions=[[0, 1]], references=[[0, 2]])
+
+
+@pytest.mark.parametrize(
+    ("name", "multilabel", "message"),
+    [
+        ("token_loss", False, "token_loss is no metric of predictions and references"),
+        ("accuracy", True, "accuracy is no metric of several labels at once"),
+    ],
+)
+def test_a_metric_of_another_kind_is_a_recipe_error(name: str, multilabel: bool, message: str) -> None:
+    with pytest.raises(RecipeError, match=message):
+        load_metric(name, multilabel=multilabel)
