@@ -2,13 +2,13 @@
 
     load_metric("accuracy").compute(predictions=[0, 1], references=[0, 0])                          # {'accuracy': 0.5}
     load_metric("brier").compute(predictions=[[0.9, 0.1]], references=[0])                          # {'brier': 0.01}
-    load_metric("pearson").compute(predictions=[1.2, 2.5, 2.9], references=[1, 2, 3])               # {'pearson': 0.976}
+    load_metric("pearson").compute(predictions=[1.2, 2.5, 2.9], references=[1, 2, 3])               # {'pearson': 0.956}
     load_metric("macro_f1", multilabel=True).compute(predictions=[[0, 1]], references=[[1, 1]])     # {'macro_f1': 0.5}
 
-Of classes, metrics of labels take predicted label ids and metrics of probabilities one list of class probabilities per row; of several labels
-at once both take a list per row, with 0 or 1 or a probability for each label. Metrics of language models are not among them: likelihoods are
-neither predictions nor references. Values and rules are those of `finetune.metrics`; nothing is computed or downloaded here. This is the only
-module that imports `evaluate`, which takes seconds.
+Of classes, metrics of labels take predicted label ids and metrics of probabilities one list of class probabilities per row; of several
+labels at once both take a list per row, with 0 or 1 or a probability for each label. Metrics of language models are not among them:
+likelihoods are neither predictions nor references. Values and rules are those of `finetune.metrics`; nothing is computed or downloaded
+here. This is the only module that imports `evaluate`, which takes seconds.
 """
 
 from collections.abc import Callable, Sequence
