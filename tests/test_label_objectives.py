@@ -165,6 +165,21 @@ def test_a_new_head_begins_at_the_mean_and_a_kept_one_as_it_was(
     np.testing.assert_allclose(kept.predicted.mean(), said, atol=1e-5)
 
 
+@pytest.mark.parametrize("weights", [None, "balanced", [1.0, 2.0, 4.0]])
+def test_a_new_head_begins_where_the_same_answer_to_every_row_has_the_least_loss(
+    weights: object, checkpoint: Checkpoint
+) -> None:
+    labels = [[1, 0, 1], [0, 0, 1], [0, 1, 1], [0, 0, 0]]
+    objective: Multilabel = build("multilabel", checkpoint, labels, class_weights=weights)
+    torch.manual_seed(1)
+    model = load_model(open_start(checkpoint), objective, NAMES["multilabel"]).model
+    (bias,) = [weight for name, weight in model.named_parameters() if name == "classifier.bias"]
+    positive = None if objective.positive_weights is None else torch.tensor(objective.positive_weights)
+    losses = torch.nn.BCEWithLogitsLoss(pos_weight=positive)(bias.expand(4, 3), torch.tensor(labels).float())
+    (gradient,) = torch.autograd.grad(losses, bias)
+    assert gradient.abs().max().item() < 1e-6
+
+
 def test_balanced_weights_are_rows_without_a_label_over_rows_with_it(checkpoint: Checkpoint) -> None:
     built = build("multilabel", checkpoint, [[1, 0, 1], [0, 0, 1], [0, 0, 1], [0, 1, 1]], class_weights="balanced")
     assert built.positive_weights == (3.0, 3.0, 0.25)

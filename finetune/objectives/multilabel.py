@@ -17,6 +17,7 @@ from finetune.batching import Collator, Slot
 from finetune.data_checks import read_column
 from finetune.errors import SettingError
 from finetune.features import EncodedRow, FeatureRows, Features, choose_max_length, encode_features
+from finetune.head_bias import set_head_bias
 from finetune.predict import predict_logits
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ class Multilabel:
 
     Attributes:
         positive_weights: how much more a row counts for a label that it has than for one that it hasn't, or None for as much.
+        odds: of each label in the train rows, rows that have it over rows that haven't; None where there are no train rows.
     """
 
     model_class: ClassVar[str] = "AutoModelForSequenceClassification"
@@ -43,6 +45,15 @@ class Multilabel:
     tokenizer: "PreTrainedTokenizerBase"
     max_length: int
     positive_weights: tuple[float, ...] | None = None
+    odds: tuple[float, ...] | None = None
+
+    def start_head(self, model: "PreTrainedModel") -> None:
+        """Begin a new head at how common each label is."""
+        if self.odds is None:
+            return
+        weights = np.ones(len(self.odds)) if self.positive_weights is None else np.array(self.positive_weights)
+        # Where all rows get the same logit, this one has the least weighted loss.
+        set_head_bias(model, np.log(weights * self.odds))
 
     def encode(self, examples: "Dataset", part: "Part") -> Features:
         """Return the features of all examples."""
@@ -85,20 +96,28 @@ def build(
         SettingError: max_length or label weights don't fit the checkpoint or the labels.
     """
     limit = choose_max_length(recipe.data.max_length, config, tokenizer)
-    return Multilabel(tokenizer, limit, _positive_weights_of(recipe, data))
+    odds = _odds_of(data)
+    return Multilabel(tokenizer, limit, _positive_weights_of(recipe, data, odds), odds)
 
 
-def _positive_weights_of(recipe: "Recipe", data: "TaskData") -> tuple[float, ...] | None:
-    """Return how much more each label counts where it holds, or None; balanced: as often as it doesn't hold, over as often as it does."""
+def _odds_of(data: "TaskData") -> tuple[float, ...] | None:
+    """Return the odds of each label in the train rows; of one that all rows have, or none, one row is taken to be otherwise."""
+    if "train" not in data.splits:
+        return None
+    holds = np.asarray(read_column(data.splits["train"].examples, "label"))
+    positives = holds.sum(axis=0)
+    return tuple(float(odds) for odds in np.maximum(positives, 1) / np.maximum(len(holds) - positives, 1))
+
+
+def _positive_weights_of(
+    recipe: "Recipe", data: "TaskData", odds: tuple[float, ...] | None
+) -> tuple[float, ...] | None:
+    """Return how much more each label counts where it holds, or None; balanced: as much in all where it holds as where it doesn't."""
     stated = recipe.train.class_weights if recipe.train else None
-    if stated is None:
+    if stated is None or odds is None:
         return None
     if stated == "balanced":
-        holds = np.asarray(read_column(data.splits["train"].examples, "label"))
-        positives = holds.sum(axis=0)
-        # Of a label that every train row has, or none, one row is taken to be otherwise.
-        weights = np.maximum(len(holds) - positives, 1) / np.maximum(positives, 1)
-        return tuple(float(weight) for weight in weights)
+        return tuple(1 / of_label for of_label in odds)
     if len(stated) != len(data.label_names):
         names = ", ".join(data.label_names)
         raise SettingError("train.class_weights", f"{len(stated)} weights, but {len(data.label_names)} labels: {names}")

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 
 from finetune.answers import RegressionAnswers, build_regression_answers
 from finetune.batching import Collator, Slot
 from finetune.data_checks import read_column
 from finetune.features import EncodedRow, FeatureRows, Features, choose_max_length, encode_features
+from finetune.head_bias import set_head_bias
 from finetune.predict import predict_logits
 
 if TYPE_CHECKING:
@@ -44,11 +44,8 @@ class Regression:
     train_mean: float = 0.0
 
     def start_head(self, model: "PreTrainedModel") -> None:
-        """Begin a new head at the mean number, where it has a bias: to get there by gradients would take a small run's every step."""
-        with torch.no_grad():
-            for name, parameter in model.named_parameters():
-                if name.endswith(".bias") and parameter.shape == (1,):
-                    parameter.fill_(self.train_mean)
+        """Begin a new head at the mean number."""
+        set_head_bias(model, np.array([self.train_mean]))
 
     def encode(self, examples: "Dataset", part: "Part") -> Features:
         """Return the features of all examples."""
