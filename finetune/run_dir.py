@@ -278,8 +278,7 @@ def read_rows(path: Path) -> Iterator[EvaluatedRow]:
     """Go through the test rows of a run.
 
     Raises:
-        MissingInputError: there is no such file.
-        DataError: a line is no row.
+        MissingInputError, DataError: there is no such file, or a line is no row.
     """
     return read_lines(EvaluatedRow, path)
 
