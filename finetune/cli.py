@@ -191,6 +191,8 @@ def recipes(markdown: Annotated[bool, typer.Option("--markdown", help="Print a M
         typer.echo(render_recipes_markdown(rows), nl=False)
         return
     table = plain_table("recipe", "what", "checkpoint", "metric", "expected")
+    # A name is what the next command is given, so it stays in one piece.
+    table.columns[0].no_wrap = True
     for row in rows:
         table.add_row(
             f"[bold]{escape(row.name)}[/]",

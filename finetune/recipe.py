@@ -108,6 +108,9 @@ def build_json_schema() -> dict[str, Any]:
         "type": "string",
         "description": "Another recipe, relative to this file, whose values this one builds on.",
     }
+    # The validated list; what a file may state is a count too.
+    for word in ("type", "items", "minItems"):
+        schema["properties"]["seeds"].pop(word)
     # What an extended recipe states need not be stated again, and null resets it.
     for part in (schema, *schema["$defs"].values()):
         part.pop("required", None)

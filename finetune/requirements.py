@@ -80,8 +80,9 @@ def parse_requirement(text: str) -> Requirement:
         raise _refusal(text, f"no slice behind the @; {grammar}")
     metric, dot, field = (part.strip() for part in name.partition("."))
     if metric not in METRICS:
-        known = ", ".join(METRICS)
-        raise _refusal(text, f"no metric is called {_quote(metric)}, known are {known}{suggest(metric, list(METRICS))}")
+        # The whole list would bury the one name that was meant.
+        hint = suggest(metric, list(METRICS)) or f", known are {', '.join(METRICS)}"
+        raise _refusal(text, f"no metric is called {_quote(metric)}{hint}")
     if dot and not field:
         raise _refusal(text, f"nothing behind the dot; {grammar}")
     if dot and field not in FIELDS:

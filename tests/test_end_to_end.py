@@ -44,10 +44,14 @@ def tiny_overrides(name: str, work: Path, request: pytest.FixtureRequest) -> lis
     """Return what turns a shipped recipe into one of seconds: a tiny model of its architecture, toy rows, few steps."""
     recipe = load_recipe(list_recipes()[name]).recipe
     overrides = [*SMALL, *(BRIEF if recipe.train is not None else [])]
+    if get_task(recipe.task).objective == "masked_lm":
+        # At the rate above, a classifier that starts from there takes hundreds of steps to leave its plateau.
+        overrides += ["train.learning_rate=1e-3"]
     model = recipe.model
     if model.architecture is not None:
         shape = GPT2_SHAPE if model.architecture == "gpt2" else ROBERTA_SHAPE
-        overrides += [f"model.shape={shape}", "model.tokenizer.vocabulary=300"]
+        vocabulary = ["model.shape.vocab_size=400"] if "vocab_size" in model.shape else []
+        overrides += [f"model.shape={shape}", "model.tokenizer.vocabulary=300", *vocabulary]
     elif not str(model.checkpoint).startswith("runs/"):
         tiny = request.getfixturevalue(f"tiny_{find_family(str(model.checkpoint))}")
         overrides += [f"model.checkpoint={tiny}", "model.revision=null", "model.sha256=null"]
@@ -122,7 +126,10 @@ def test_recipe_runs_and_learns(
     if task.objective == "regression":
         assert value_of(report, "pearson") > 0.5
     elif task.objective == "multilabel":
-        assert value_of(report, "macro_f1") > 0.3
+        shares = pick(report.baselines, "pr_auc")
+        assert shares is not None
+        assert shares.value is not None
+        assert value_of(report, "pr_auc") > 1.3 * shares.value
     else:
         loss = "log_loss" if task.objective in ("classification", "next_sentence") else "token_loss"
         rival = MAJORITY if loss == "log_loss" else "before training" if task.objective != "causal_lm" else "unigram"

@@ -106,12 +106,15 @@ def test_a_tool_that_loads_and_saves_the_card_changes_nothing(build: Callable[[]
 
 @pytest.mark.parametrize("build", ALL_EXAMPLES.values(), ids=ALL_EXAMPLES)
 def test_metadata_has_what_the_hub_requires_in_the_form_that_it_takes(build: Callable[[], Report]) -> None:
-    data = ModelCard(render_model_card(build())).data.to_dict()
-    assert data["library_name"] == "transformers" and data["pipeline_tag"] == "text-classification"
+    report = build()
+    expected = {"masked_lm": "fill-mask", "pretraining": "fill-mask", "causal_lm": "text-generation"}
+    kind = expected.get(report.objective, "text-classification")
+    data = ModelCard(render_model_card(report)).data.to_dict()
+    assert data["library_name"] == "transformers" and data["pipeline_tag"] == kind
     assert "finetune-recipes" in data["tags"]
     assert "license" not in data and "language" not in data, "a run knows neither"
     for result in data["model-index"][0]["results"]:
-        assert result["task"]["type"] == "text-classification"
+        assert result["task"]["type"] == kind
         assert HUB_SLUG.fullmatch(result["dataset"]["type"]) and result["dataset"]["name"]
         assert {metric["type"] for metric in result["metrics"]} == set(data["metrics"])
         for metric in result["metrics"]:
