@@ -15,6 +15,7 @@ LAYERS = (
         "anchors",
         "errors",
         "findings",
+        "head_bias",
         "loss",
         "markup",
         "recipe_sections",
