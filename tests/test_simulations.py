@@ -35,7 +35,7 @@ from finetune.statistics import (
     percentile_interval,
     variance_over_rows,
 )
-from finetune.weighted_metrics import WeightedRows
+from finetune.weighted_metrics import weigh
 
 pytestmark = pytest.mark.simulation
 
@@ -183,7 +183,7 @@ def draw_equal_models(count: int, generator: np.random.Generator, rows: int = RO
 
 def values_of(names: list[str], answers: Answers) -> dict[str, float]:
     """Return metrics by weights of one rather than by scikit-learn, which would take most of the time."""
-    found = WeightedRows(answers).values(names, np.ones((1, len(answers)), dtype=np.int32))
+    found = weigh(answers).values(names, np.ones((1, len(answers)), dtype=np.int32))
     return {name: float(values[0]) for name, values in found.items()}
 
 
