@@ -7,17 +7,14 @@ memory in processes of their own. Needs $FINETUNE_DATA/cola. Prints a table and 
 """
 
 import argparse
-import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -28,11 +25,12 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.result_file import write_results
 from finetune.batching import Collator, Slot, plan_batch
 from finetune.checkpoint import Checkpoint, find_checkpoint
 from finetune.errors import MissingInputError
 from finetune.features import EncodedRow, Features, encode_features
-from finetune.machine import device_name, installed_versions, peak_memory_megabytes
+from finetune.machine import peak_memory_megabytes
 from finetune.model import LoadedModel, load_model
 from finetune.objectives.classification import Classification
 from finetune.predict import predict_logits
@@ -211,18 +209,6 @@ def main() -> None:
 def show(rows: list[Row], features: Features, rounds: int) -> None:
     """Print the table and write it, with what it was measured on."""
     lengths = features.lengths
-    about = {
-        "date": datetime.now(UTC).date().isoformat(),
-        "device": device_name(),
-        "machine": platform.machine(),
-        "threads": 1,
-        "rounds": rounds,
-        "sentences": len(features),
-        "mean_tokens": round(float(lengths.mean()), 1),
-        "p95_tokens": int(np.percentile(lengths, 95)),
-        "longest_tokens": int(lengths.max()),
-        "versions": installed_versions(),
-    }
     table = Table(
         "measured",
         "ratio",
@@ -242,10 +228,15 @@ def show(rows: list[Row], features: Features, rounds: int) -> None:
             f"{row.floor:g}{'' if is_met else ' MISSED'}",
         )
     Console().print(table)
-    path = Path(__file__).parent / "results" / f"{about['date']}.json"
-    path.parent.mkdir(exist_ok=True)
-    path.write_text(json.dumps({**about, "rows": [asdict(row) for row in rows]}, indent=1) + "\n", encoding="utf-8")
-    print(f"written: {path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path}")
+    write_results(
+        rows,
+        rounds,
+        "",
+        sentences=len(features),
+        mean_tokens=round(float(lengths.mean()), 1),
+        p95_tokens=int(np.percentile(lengths, 95)),
+        longest_tokens=int(lengths.max()),
+    )
 
 
 if __name__ == "__main__":

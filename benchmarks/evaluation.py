@@ -8,17 +8,14 @@ and writes it beside `results/`.
 """
 
 import argparse
-import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass
 from pathlib import Path
 
 for library in ("OMP", "OPENBLAS", "MKL"):
@@ -30,8 +27,8 @@ import sklearn.metrics
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.result_file import write_results
 from finetune.answers import Answers, build_answers
-from finetune.machine import device_name, installed_versions
 from finetune.metrics import METRICS, list_metrics
 from finetune.resampling import choose_resampling, randomisation_differences
 from finetune.statistics import bootstrap_intervals
@@ -196,15 +193,6 @@ def main() -> None:
 
 def show(rows: list[Row], rounds: int, name: str = "evaluation") -> None:
     """Print the table and write it under its name, with what it was measured on."""
-    about = {
-        "date": datetime.now(UTC).date().isoformat(),
-        "device": device_name(),
-        "machine": platform.machine(),
-        "threads": 1,
-        "rounds": rounds,
-        "load_average": round(os.getloadavg()[0], 2),
-        "versions": installed_versions(),
-    }
     table = Table("measured", "value", "low", "high", "bar", title=f"process CPU time, one thread, {rounds} rounds")
     for row in rows:
         numbers = [
@@ -214,10 +202,7 @@ def show(rows: list[Row], rounds: int, name: str = "evaluation") -> None:
         bar = "" if row.bar is None else f"{row.bar:g} {row.unit}{'' if row.value <= row.bar else ' MISSED'}"
         table.add_row(row.row, *numbers, bar)
     Console().print(table)
-    path = Path(__file__).parent / "results" / f"{about['date']}-{name}.json"
-    path.parent.mkdir(exist_ok=True)
-    path.write_text(json.dumps({**about, "rows": [asdict(row) for row in rows]}, indent=1) + "\n", encoding="utf-8")
-    print(f"written: {path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path}")
+    write_results(rows, rounds, name)
 
 
 if __name__ == "__main__":

@@ -7,14 +7,11 @@ $FINETUNE_DATA/cola where that is set, else made up. Prints a table and writes i
 """
 
 import argparse
-import json
 import os
-import platform
 import statistics
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,10 +29,10 @@ from torch.nn import functional
 from transformers import AutoModelForMaskedLM, GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerBase
 from transformers.utils import logging
 
+from benchmarks.result_file import write_results
 from finetune.batching import Slot
 from finetune.checkpoint import find_checkpoint
 from finetune.features import encode_features
-from finetune.machine import device_name, installed_versions
 from finetune.masking import NOT_PREDICTED, build_masking
 from finetune.objectives.causal_lm import CausalLM
 from finetune.objectives.masked_lm import MaskedLM
@@ -206,16 +203,6 @@ def main() -> None:
 
 def show(rows: list[Row], sentences: int, rounds: int) -> None:
     """Print the table and write it, with what it was measured on."""
-    about = {
-        "date": datetime.now(UTC).date().isoformat(),
-        "device": device_name(),
-        "machine": platform.machine(),
-        "threads": 1,
-        "rounds": rounds,
-        "sentences": sentences,
-        "load_average": round(os.getloadavg()[0], 2),
-        "versions": installed_versions(),
-    }
     table = Table(
         "measured", "ratio", "low", "high", "floor", title=f"process CPU time, one thread, fp32, {rounds} rounds"
     )
@@ -223,10 +210,7 @@ def show(rows: list[Row], sentences: int, rounds: int) -> None:
         floor = "" if row.floor is None else f"{row.floor:g}{'' if row.ratio >= row.floor else ' MISSED'}"
         table.add_row(row.row, f"{row.ratio:.2f}", f"{row.low:.2f}", f"{row.high:.2f}", floor)
     Console().print(table)
-    path = Path(__file__).parent / "results" / f"{about['date']}-language.json"
-    path.parent.mkdir(exist_ok=True)
-    path.write_text(json.dumps({**about, "rows": [asdict(row) for row in rows]}, indent=1) + "\n", encoding="utf-8")
-    print(f"written: {path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path}")
+    write_results(rows, rounds, "language", sentences=sentences)
 
 
 if __name__ == "__main__":
