@@ -12,7 +12,7 @@ TEST := $(RUN)/python -m pytest --numprocesses $(WORKERS)
 BROWSER := tests/browser
 BROWSER_STAMP := $(BROWSER)/node_modules/.installed
 
-.PHONY: install finetune test check lint types realdata end-to-end simulation browser browser-where-possible bench clean
+.PHONY: install finetune test check lint types realdata end-to-end simulation cluster browser browser-where-possible bench clean
 
 finetune: install
 	$(RUN)/finetune run $(RECIPE) $(ARGS)
@@ -29,9 +29,9 @@ $(STAMP): pyproject.toml constraints.txt
 	touch $(STAMP)
 
 test: install
-	$(TEST) -m 'not realdata and not end_to_end and not browser and not simulation'
+	$(TEST) -m 'not realdata and not end_to_end and not browser and not simulation and not cluster'
 
-check: install lint types test simulation end-to-end realdata browser-where-possible
+check: install lint types test cluster simulation end-to-end realdata browser-where-possible
 
 lint: install
 	$(RUN)/ruff check .
@@ -45,6 +45,10 @@ end-to-end: install
 
 realdata: install
 	$(TEST) -m realdata
+
+# Several machines, played by network namespaces, and weights cut over processes.
+cluster: install
+	$(TEST) -m cluster
 
 # That intervals cover and tests reject as often as they say: thousands of made-up test sets.
 simulation: install

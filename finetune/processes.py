@@ -4,10 +4,13 @@ Owns the contact with accelerate's process group outside training. A run of one 
 """
 
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from finetune.errors import RecipeError
 from finetune.machine import process_rank, processes_asked_for, refuse_silent_single_process
+
+if TYPE_CHECKING:
+    from torch import nn
 
 T = TypeVar("T")
 
@@ -63,3 +66,10 @@ def join_processes() -> Processes:
             ]
         )
     return Processes(process_rank(), asked)
+
+
+def gather_weights(cut: "nn.Module", whole: "nn.Module") -> None:
+    """Fill `whole` with the weights of `cut`, whose pieces are on several processes; all of them have to call this."""
+    from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
+
+    whole.load_state_dict(get_model_state_dict(cut, options=StateDictOptions(full_state_dict=True)))

@@ -10,6 +10,7 @@ schedule, checkpoints, trackers, resume) is the Trainer's own. Overridden, their
     _save                  without training_args.bin, a pickle
 """
 
+import copy
 import math
 import time
 from collections.abc import Iterator
@@ -30,8 +31,9 @@ from finetune.features import FeatureRows
 from finetune.loss import divide_losses
 from finetune.machine import Precision
 from finetune.metrics import get_metric, score
-from finetune.model import LoadedModel
+from finetune.model import LoadedModel, place_on_device
 from finetune.objective import TrainedObjective
+from finetune.processes import gather_weights
 from finetune.recipe import Recipe
 from finetune.recipe_sections import TrainSettings
 from finetune.run_dir import RunDir
@@ -86,13 +88,13 @@ class FinetuneTrainer(Trainer):
             processing_class=loaded.tokenizer,
         )
         self.remove_callback(PrinterCallback)
+        self.whole_model = loaded.model
+        if self.is_fsdp_enabled:
+            # Training cuts weights over the processes where they are; one process can neither ask nor write cut ones.
+            self.model = self.model_wrapped = copy.deepcopy(loaded.model)
         self.train_features, self.dev_features, self.trained_objective = train, dev, objective
-        self.plan, self.settings, self.metric, self.evaluation_batch_size = (
-            plan,
-            settings,
-            metric,
-            evaluation_batch_size,
-        )
+        self.plan, self.settings, self.metric = plan, settings, metric
+        self.evaluation_batch_size = evaluation_batch_size
         self.tokens_seen, self.padded_tokens_seen, self.examples_seen = 0, 0, 0
 
     def get_train_dataloader(self) -> DataLoader:
@@ -138,15 +140,12 @@ class FinetuneTrainer(Trainer):
         return (loss, outputs) if return_outputs else loss
 
     def evaluate(
-        self,
-        eval_dataset: Any = None,
-        ignore_keys: list[str] | None = None,
-        metric_key_prefix: str = "eval",
+        self, eval_dataset: Any = None, ignore_keys: list[str] | None = None, metric_key_prefix: str = "eval"
     ) -> dict[str, float]:
         """Score the dev rows and tell the callbacks."""
         assert self.dev_features is not None
         answers = self.trained_objective.answer(
-            cast(PreTrainedModel, self.model),
+            self.gather_model(),
             self.dev_features,
             self.evaluation_batch_size,
             process=self.args.process_index,
@@ -159,6 +158,13 @@ class FinetuneTrainer(Trainer):
         self.log(metrics)
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
+
+    def gather_model(self) -> PreTrainedModel:
+        """Return the model with the weights of now, whole on each process; all of them have to call this."""
+        if self.is_fsdp_enabled:
+            gather_weights(cast(nn.Module, self.model), self.whole_model)
+            place_on_device(self.whole_model)
+        return self.whole_model
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
         super()._save(output_dir, state_dict)
@@ -283,9 +289,9 @@ def train_model(
     seconds = time.monotonic() - started
     # accelerate leaves the model computing in the training's number format, which the saved model won't.
     trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False)
-    seen = torch.tensor(
-        [trainer.examples_seen, trainer.tokens_seen, trainer.padded_tokens_seen], device=arguments.device
-    )
+    trainer.gather_model()
+    counts = (trainer.examples_seen, trainer.tokens_seen, trainer.padded_tokens_seen)
+    seen = torch.tensor(counts, device=arguments.device)
     if arguments.world_size > 1:
         seen = trainer.accelerator.reduce(seen, reduction="sum")
     losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]

@@ -62,6 +62,12 @@ def test_recipes_are_found_by_name_in_an_empty_folder(installed: Path, tmp_path:
     assert str(installed) in shown.stdout.replace("\n", "") or "quickstart.yaml:" in shown.stdout
 
 
+def test_the_presets_for_accelerate_are_in_the_wheel_and_are_no_recipes(installed: Path, tmp_path: Path) -> None:
+    shipped = {path.name for path in (installed / "finetune" / "recipes" / "accelerate").iterdir()}
+    assert shipped == {path.name for path in (ROOT / "recipes" / "accelerate").iterdir()} >= {"README.md", "ddp.yaml"}
+    assert "multi-node" not in call(installed, tmp_path, "recipes").stdout
+
+
 def test_a_recipe_of_the_folder_comes_before_the_packaged_one(installed: Path, tmp_path: Path) -> None:
     (tmp_path / "recipes").mkdir()
     (tmp_path / "recipes" / "cola.yaml").write_text("task: cola\nmodel: {checkpoint: mine/own}\n")
@@ -79,7 +85,7 @@ def test_no_text_tells_anyone_to_install_the_other_project() -> None:
         *ROOT.glob("*.md"),
         *ROOT.glob("docs/*.md"),
         *(ROOT / "finetune").rglob("*.py"),
-        *(ROOT / "recipes").iterdir(),
+        *(path for path in (ROOT / "recipes").rglob("*") if path.is_file()),
     ]:
         assert "pip install finetune\n" not in path.read_text(encoding="utf-8") + "\n", path
         assert "pip install finetune`" not in path.read_text(encoding="utf-8"), path
