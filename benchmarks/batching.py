@@ -37,7 +37,8 @@ from finetune.predict import predict_logits
 from finetune.recipe import Recipe
 from finetune.run_dir import RunDir
 from finetune.start import load_tokenizer, open_start
-from finetune.trainer import FinetuneTrainer, build_arguments
+from finetune.trainer import FinetuneTrainer
+from finetune.training_arguments import build_arguments
 
 LABELS = ("unacceptable", "acceptable")
 PADDED_LENGTH = 128

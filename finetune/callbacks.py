@@ -19,6 +19,29 @@ from finetune.errors import InvalidResultError
 EVENT_NAMES = {"loss": "loss", "learning_rate": "learning_rate", "grad_norm": "gradient_norm"}
 
 
+class SaveWhenScored(TrainerCallback):
+    """Save after the last step of an epoch, or of all, only when its end is dealt with, so that no score is lost in between."""
+
+    def __init__(self) -> None:
+        """Begin with nothing to save."""
+        self.is_due = False
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> TrainerControl:
+        """Put off what would be saved too early."""
+        is_last = float(state.epoch or 0.0).is_integer() or control.should_training_stop
+        self.is_due, control.should_save = control.should_save and is_last, control.should_save and not is_last
+        return control
+
+    def on_epoch_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> TrainerControl:
+        """Save what was put off."""
+        control.should_save, self.is_due = control.should_save or self.is_due, False
+        return control
+
+
 class LogBeforeKeeping(TrainerCallback):
     """Log the loss whenever the model is scored or saved, and at the end, so that a bad number is seen before it is kept."""
 

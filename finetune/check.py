@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from finetune.prepare import SeedJob
     from finetune.run_dir import RunDir
     from finetune.start import Start
-    from finetune.trainer import TrainOutcome
+    from finetune.training import TrainOutcome
 
 Stage = Literal["recipe", "data", "model", "step"]
 STAGES: tuple[Stage, ...] = ("recipe", "data", "model", "step")
@@ -158,7 +158,7 @@ class _Checks:
 
     def _train_for(self, steps: int, job: "SeedJob", loaded: "LoadedModel", run_dir: "RunDir") -> "TrainOutcome":
         from finetune.objective import TrainedObjective
-        from finetune.trainer import train_model
+        from finetune.training import train_model
 
         assert job.recipe.train is not None and job.plan is not None and isinstance(job.objective, TrainedObjective)
         brief = job.recipe.train.model_copy(

@@ -5,11 +5,13 @@ Owns the order of those steps for a seed. The run around the seeds is `run`.
 
 import json
 import shutil
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from finetune.answers import Answers, AnyAnswers
+from finetune.checkpoint_files import find_checkpoint
 from finetune.data import groups_of
 from finetune.decisions import apply_decision, fit_decision, read_decision
 from finetune.findings import Decision
@@ -22,7 +24,7 @@ from finetune.records import HistoryPoint, Measurement, Score
 from finetune.report import SeedResult
 from finetune.run_dir import RunDir, read_measurement, write_lines, write_record
 from finetune.scores import measure_slices, score_slices
-from finetune.trainer import TrainOutcome, train_model
+from finetune.training import TrainOutcome, train_model
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -41,15 +43,17 @@ class _Fitted:
     start_answers: AnyAnswers | None
 
 
-def fit_seed(job: SeedJob, seed: int, run_dir: RunDir, *, resume: bool) -> SeedResult:
-    """Train, predict and score one seed, or read what an interrupted run has finished of it.
+def fit_seed(
+    job: SeedJob, seed: int, run_dir: RunDir, *, resume: bool, tell: Callable[[str], None] = lambda line: None
+) -> SeedResult:
+    """Train, predict and score one seed, or read what an interrupted run has finished of it; `tell` gets what users should know.
 
     Raises:
         InvalidResultError: a loss, gradient or output is not finite.
     """
     finished = job.processes.agree(read_measurement(run_dir) if resume and run_dir.predictions.exists() else None)
     if finished is None:
-        fitted = _train_and_predict(take_seed(job, seed), seed, run_dir, resume=resume)
+        fitted = _train_and_predict(take_seed(job, seed), seed, run_dir, resume=resume, tell=tell)
     else:
         fitted = _read_fitted(job, finished, run_dir)
     return SeedResult(
@@ -85,7 +89,9 @@ def _read_fitted(job: SeedJob, measurement: Measurement, run_dir: RunDir) -> _Fi
     )
 
 
-def _train_and_predict(job: SeedJob, seed: int, run_dir: RunDir, *, resume: bool) -> _Fitted:
+def _train_and_predict(
+    job: SeedJob, seed: int, run_dir: RunDir, *, resume: bool, tell: Callable[[str], None]
+) -> _Fitted:
     import torch
     from transformers import set_seed
 
@@ -100,7 +106,9 @@ def _train_and_predict(job: SeedJob, seed: int, run_dir: RunDir, *, resume: bool
         place_on_device(loaded.model)
         start_answers = _answer(job, loaded.model, "test")
     outcome = TrainOutcome(0.0, 0, 0, 0, None, None)
-    resume_from = find_checkpoint_to_resume(run_dir) if resume else None
+    resume_from, passed_over = processes.agree(_find_checkpoint(job, run_dir) if resume else (None, []))
+    for line in passed_over:
+        tell(f"{job.name}, seed {seed}: {line}")
     if job.plan is not None:
         assert isinstance(job.objective, TrainedObjective)
         outcome = train_model(
@@ -137,7 +145,7 @@ def _train_and_predict(job: SeedJob, seed: int, run_dir: RunDir, *, resume: bool
         precision=job.precision,
         parameters=loaded.model.num_parameters(),
         peak_memory_megabytes=round(peak_memory_megabytes(), 1),
-        notes=[*loaded.notes, *_note_resume(resume_from)],
+        notes=[*loaded.notes, *_note_resume(resume_from, passed_over)],
     )
     if processes.is_first:
         save_model(loaded, run_dir.model)
@@ -164,26 +172,13 @@ def _answer(job: SeedJob, model: "PreTrainedModel", part: "Part") -> AnyAnswers:
     )
 
 
-def find_checkpoint_to_resume(run_dir: RunDir) -> Path | None:
-    """Return the newest checkpoint of a seed that was written to its end, or None.
-
-    The Trainer writes trainer_state.json last.
-    """
-    whole = [path for path in run_dir.checkpoints.glob("checkpoint-*") if _is_whole(path / "trainer_state.json")]
-    return max(whole, key=lambda path: int(path.name.partition("-")[2]), default=None)
+def _find_checkpoint(job: SeedJob, run_dir: RunDir) -> tuple[Path | None, list[str]]:
+    """Return the checkpoint from which a seed goes on, and a line about each that had to be passed over."""
+    return find_checkpoint(run_dir.checkpoints) if job.processes.is_first else (None, [])
 
 
-def _note_resume(resume_from: Path | None) -> list[str]:
-    if resume_from is None:
-        return []
-    return [f"resumed from {resume_from.name}: seconds and speed of training are those of the last session"]
-
-
-def _is_whole(state: Path) -> bool:
-    try:
-        return "global_step" in json.loads(state.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
+def _note_resume(resume_from: Path | None, passed_over: Sequence[str]) -> list[str]:
+    return [*([f"resumed from {resume_from.name}"] if resume_from else []), *passed_over]
 
 
 def _read_history(run_dir: RunDir, seed: int, primary_metric: str) -> list[HistoryPoint]:

@@ -59,7 +59,7 @@ def fit_seeds(
     """
     jobs = min(jobs, len(seeds))
     if jobs <= 1:
-        return [fit_seed(job, seed, folder_of(seed), resume=resume) for seed in seeds]
+        return [fit_seed(job, seed, folder_of(seed), resume=resume, tell=tell) for seed in seeds]
     results: dict[int, SeedResult] = {}
     failure: Exception | None = None
     with _start_workers(job, jobs) as workers:
@@ -221,7 +221,7 @@ def _work(line: Connection, jobs: int) -> None:
 
 def _try_to_fit(job: SeedJob, seed: int, run_dir: RunDir, *, resume: bool) -> SeedResult | Exception:
     try:
-        return fit_seed(job, seed, run_dir, resume=resume)
+        return fit_seed(job, seed, run_dir, resume=resume, tell=lambda line: print(line, file=sys.stderr))  # noqa: T201
     except Exception as error:
         error.add_note("".join(["in a worker process:\n", *traceback.format_exception(error)]))
         return error if _can_travel(error) else as_finetune_error(error)

@@ -1,54 +1,59 @@
 """The one wrapper round transformers.Trainer.
 
-Owns how a recipe becomes TrainingArguments and what the Trainer does differently here. Everything else (accelerate, optimizer,
-schedule, checkpoints, trackers, resume) is the Trainer's own. Overridden, their signatures pinned by a test:
+Owns what the Trainer does differently here. Everything else (accelerate, optimizer, schedule, trackers, the loop) is the Trainer's own.
+Overridden, their signatures pinned by a test:
 
-    get_train_dataloader   our batches, cut without repeating or dropping a row
-    get_batch_samples      the summed weights of a whole batch, over accumulation steps and processes
-    compute_loss           the objective's losses divided by those sums (see `loss`)
-    evaluate               what the objective answers to dev rows, scored by `metrics`
-    _save                  without training_args.bin, a pickle
+    get_train_dataloader            our batches, cut without repeating or dropping a row
+    get_batch_samples               the summed weights of a whole batch, over accumulation steps and processes
+    compute_loss                    the objective's losses divided by those sums (see `loss`)
+    evaluate                        what the objective answers to dev rows, scored by `metrics`
+    _save                           without training_args.bin, a pickle
+    _save_checkpoint                whole or not at all, without pickles (see `checkpoint_files` and `training_state`)
+    _init_training_state            where the best weights lie now; a training that had ended isn't trained on
+    _load_from_checkpoint, _load_optimizer_and_scheduler, _load_scaler, _load_rng_state, _load_best_model
+                                    the same, read back
 """
 
 import copy
 import math
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any, cast
 
 import torch
+from accelerate.utils import gather_object
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
-from transformers import EarlyStoppingCallback, PreTrainedModel, PrinterCallback, Trainer, TrainingArguments
+from transformers import (
+    EarlyStoppingCallback,
+    PreTrainedModel,
+    PrinterCallback,
+    Trainer,
+    TrainerState,
+    TrainingArguments,
+)
+from transformers.trainer import TRAINER_STATE_NAME
+from transformers.trainer_callback import ExportableState
 
 from finetune.batching import BatchPlan, SlotDataset, TrainBatches
-from finetune.callbacks import EventLog, LogBeforeKeeping, ProgressBar, StopAtNonFinite
-from finetune.errors import RecipeError, UnavailableError, first_line
+from finetune.checkpoint_files import checkpoint_path, keep_checkpoints, write_checkpoint
 from finetune.features import FeatureRows
 from finetune.loss import divide_losses
-from finetune.machine import Precision
 from finetune.metrics import get_metric, score
 from finetune.model import LoadedModel, place_on_device
 from finetune.objective import TrainedObjective
 from finetune.processes import gather_weights
-from finetune.recipe import Recipe
 from finetune.recipe_sections import TrainSettings
-from finetune.run_dir import RunDir
-
-
-@dataclass(frozen=True)
-class TrainOutcome:
-    """What fitting took; tokens are summed over processes, of this session only where a run was resumed."""
-
-    seconds: float
-    examples: int
-    tokens: int
-    padded_tokens: int
-    final_loss: float | None
-    dev_score: float | None
+from finetune.training_state import (
+    capture_generators,
+    read_state,
+    restore_generators,
+    restore_optimizer,
+    restore_weights,
+    write_state,
+)
 
 
 class TrainLoader(DataLoader):
@@ -96,6 +101,8 @@ class FinetuneTrainer(Trainer):
         self.plan, self.settings, self.metric = plan, settings, metric
         self.evaluation_batch_size = evaluation_batch_size
         self.tokens_seen, self.padded_tokens_seen, self.examples_seen = 0, 0, 0
+        self.folder = Path(str(arguments.output_dir))
+        self.seconds_before, self.started = 0.0, time.monotonic()
 
     def get_train_dataloader(self) -> DataLoader:
         """Return this process's micro-batches; accelerate would share them out again, so it doesn't prepare them."""
@@ -116,14 +123,17 @@ class FinetuneTrainer(Trainer):
         """Return the micro-batches of one optimizer step and the weight of all rows in it."""
         samples = list(islice(epoch_iterator, num_batches))
         for sample in samples:
-            self.examples_seen += int(sample.pop("example_count"))
-            self.tokens_seen += int(sample.pop("token_count"))
-            self.padded_tokens_seen += sample["input_ids"].numel()
+            self._count(int(sample.pop("example_count")), int(sample.pop("token_count")), sample["input_ids"].numel())
         weights = [self.trained_objective.sum_weights(sample) for sample in samples]
         total = torch.stack(weights).sum(dim=0).to(device) if samples else None
         if total is not None and self.args.world_size > 1:
             total = self.accelerator.reduce(total, reduction="sum")
         return samples, total
+
+    def _count(self, examples: int, tokens: int, padded_tokens: int) -> None:
+        self.examples_seen += examples
+        self.tokens_seen += tokens
+        self.padded_tokens_seen += padded_tokens
 
     def compute_loss(
         self,
@@ -170,133 +180,98 @@ class FinetuneTrainer(Trainer):
         super()._save(output_dir, state_dict)
         (Path(output_dir or str(self.args.output_dir)) / "training_args.bin").unlink(missing_ok=True)
 
+    @property
+    def seconds(self) -> float:
+        """What training took until now, those of interrupted sessions included."""
+        return self.seconds_before + time.monotonic() - self.started
 
-def build_arguments(
-    recipe: Recipe,
-    settings: TrainSettings,
-    out: Path,
-    plan: BatchPlan,
-    seed: int,
-    precision: Precision,
-    metric: str,
-    *,
-    has_dev: bool,
-) -> TrainingArguments:
-    """Return the TrainingArguments of a recipe.
+    @property
+    def is_cut(self) -> bool:
+        """Say whether weights are cut over the processes, which only upstream knows how to keep; such a run isn't resumed."""
+        return self.is_fsdp_enabled or self.is_deepspeed_enabled
 
-    Raises:
-        RecipeError: a value in `train.extra` is refused by transformers.
-    """
-    keeps_best = settings.selects_on_dev and has_dev
-    # The Trainer can only return to a state that it saved, so the best is saved when it is scored.
-    saving = settings.evaluate_every if keeps_best else settings.save_every
-    # Reading the loss stops a GPU until it is there, so not every step; a CPU has nothing to wait for.
-    logging_steps = 10 if torch.cuda.is_available() else 1
-    owned: dict[str, Any] = {
-        "output_dir": str(out),
-        "num_train_epochs": settings.epochs,
-        "max_steps": settings.max_steps or -1,
-        "learning_rate": settings.learning_rate,
-        "lr_scheduler_type": settings.schedule,
-        # A value below 1 is a share of all steps in this version.
-        "warmup_steps": settings.warmup_ratio,
-        "weight_decay": settings.weight_decay,
-        "max_grad_norm": settings.max_grad_norm,
-        "per_device_train_batch_size": plan.micro,
-        "gradient_accumulation_steps": plan.accumulation,
-        "per_device_eval_batch_size": recipe.evaluate.batch_size,
-        "bf16": precision == "bf16",
-        "fp16": precision == "fp16",
-        "use_cpu": not torch.accelerator.is_available(),
-        **_every("eval", settings.evaluate_every if has_dev else None),
-        **_every("save", saving),
-        "save_total_limit": settings.keep_checkpoints,
-        "load_best_model_at_end": keeps_best,
-        "metric_for_best_model": metric if has_dev else None,
-        "greater_is_better": get_metric(metric).higher_is_better,
-        "activation_checkpointing": settings.gradient_checkpointing,
-        "torch_compile": settings.torch_compile,
-        "full_determinism": settings.deterministic,
-        "seed": seed,
-        "logging_nan_inf_filter": False,
-        # Patience goes on counting after a resume.
-        "restore_callback_states_from_checkpoint": settings.patience is not None,
-        "remove_unused_columns": False,
-        "disable_tqdm": True,
-    }
-    # Every weight takes part in each step, be it with a gradient of zero, so DDP need not look for those that don't.
-    defaults = {"logging_steps": logging_steps, "report_to": "none", "ddp_find_unused_parameters": False}
-    open_fields: dict[str, Any] = {**defaults, **settings.extra}
-    try:
-        return TrainingArguments(**owned, **open_fields)
-    except (ValueError, TypeError, ImportError) as error:
-        raise RecipeError([f"train: {first_line(error)}"]) from None
+    def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
+        if self.is_cut:
+            self.args.save_total_limit = self.settings.keep_checkpoints
+            return super()._save_checkpoint(model, trial)
+        self.store_flos()
+        own = {
+            "generators": capture_generators(),
+            "seen": [self.examples_seen, self.tokens_seen, self.padded_tokens_seen],
+            "seconds": self.seconds,
+        }
+        processes = gather_object([own])
+        best = self.state.best_global_step if self.args.load_best_model_at_end else None
+        if best is not None:
+            self.state.best_model_checkpoint = str(checkpoint_path(self.folder, best))
+        callbacks = [*self.callback_handler.callbacks, self.control]
+        kept: Any = [callback for callback in callbacks if isinstance(callback, ExportableState)]
+        self.state.stateful_callbacks = TrainerState(stateful_callbacks=kept).stateful_callbacks
+        if self.args.should_save:
+            step = self.state.global_step
+            needs = [best] if best is not None and best != step else []
+            with write_checkpoint(self.folder, step, needs) as folder:
+                assert self.model is not None
+                write_state(folder, self.model, self.optimizer, self.lr_scheduler, self.accelerator.scaler, processes)
+                self.state.save_to_json(str(folder / TRAINER_STATE_NAME))
+            keep_checkpoints(self.folder, step, self.settings.keep_checkpoints)
+        return None
 
-
-def _every(kind: str, every: int | str | None) -> dict[str, Any]:
-    if every is None or every == "never":
-        return {f"{kind}_strategy": "no"}
-    if every == "epoch":
-        return {f"{kind}_strategy": "epoch"}
-    return {f"{kind}_strategy": "steps", f"{kind}_steps": every}
-
-
-def train_model(
-    loaded: LoadedModel,
-    train: FeatureRows,
-    dev: FeatureRows | None,
-    recipe: Recipe,
-    run_dir: RunDir,
-    *,
-    plan: BatchPlan,
-    seed: int,
-    precision: Precision,
-    metric: str,
-    objective: TrainedObjective,
-    title: str,
-    resume_from: Path | None = None,
-) -> TrainOutcome:
-    """Fit the model in place; with dev and `keep_best` or `patience` it ends with its best weights, computing in 32-bit floats.
-
-    Raises:
-        InvalidResultError: a loss or gradient is not finite.
-    """
-    settings = recipe.train
-    assert settings is not None
-    arguments = build_arguments(
-        recipe, settings, run_dir.checkpoints, plan, seed, precision, metric, has_dev=dev is not None
-    )
-    try:
-        trainer = FinetuneTrainer(
-            loaded, arguments, train, dev, plan, settings, objective, metric, recipe.evaluate.batch_size
+    def _init_training_state(
+        self,
+        max_steps: int,
+        num_update_steps_per_epoch: int,
+        num_train_epochs: int,
+        resume_from_checkpoint: Any,
+        trial: Any,
+    ) -> tuple[int, int]:
+        epochs, batches = super()._init_training_state(
+            max_steps, num_update_steps_per_epoch, num_train_epochs, resume_from_checkpoint, trial
         )
-    except (RuntimeError, ImportError, ValueError) as error:
-        # A tracker that isn't installed or doesn't exist; other faults keep their traceback.
-        if arguments.report_to:
-            trackers = ", ".join(arguments.report_to)
-            raise UnavailableError(f"train.extra.report_to: {trackers} is not installed here, or no tracker") from error
-        raise
-    bar = ProgressBar(title, metric)
-    for callback in (LogBeforeKeeping(), StopAtNonFinite(), EventLog(run_dir.events), bar):
-        trainer.add_callback(callback)
-    if settings.patience is not None and dev is not None:
-        trainer.add_callback(EarlyStoppingCallback(settings.patience))
-    started = time.monotonic()
-    try:
-        trainer.train(resume_from_checkpoint=None if resume_from is None else str(resume_from))
-    finally:
-        bar.bar.stop()
-    seconds = time.monotonic() - started
-    # accelerate leaves the model computing in the training's number format, which the saved model won't.
-    trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False)
-    trainer.gather_model()
-    counts = (trainer.examples_seen, trainer.tokens_seen, trainer.padded_tokens_seen)
-    seen = torch.tensor(counts, device=arguments.device)
-    if arguments.world_size > 1:
-        seen = trainer.accelerator.reduce(seen, reduction="sum")
-    losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
-    scores = [entry[f"eval_{metric}"] for entry in trainer.state.log_history if f"eval_{metric}" in entry]
-    best = trainer.state.best_metric if settings.selects_on_dev else scores[-1] if scores else None
-    best = best if best is not None and math.isfinite(best) else None
-    examples, tokens, padded = (int(value) for value in seen)
-    return TrainOutcome(seconds, examples, tokens, padded, losses[-1] if losses else None, best)
+        if resume_from_checkpoint is None:
+            return epochs, batches
+        processes = read_state(Path(resume_from_checkpoint))["processes"]
+        # Where fewer processes go on, each takes over what some that are gone have counted.
+        for process in processes[self.args.process_index :: self.args.world_size]:
+            self._count(*process["seen"])
+        self.seconds_before = processes[0]["seconds"]
+        if self.args.load_best_model_at_end and self.state.best_global_step is not None:
+            # The folder may have been moved since.
+            self.state.best_model_checkpoint = str(checkpoint_path(self.folder, self.state.best_global_step))
+        patient = [
+            callback for callback in self.callback_handler.callbacks if isinstance(callback, EarlyStoppingCallback)
+        ]
+        is_over = self.state.global_step >= max_steps or any(
+            callback.early_stopping_patience_counter >= callback.early_stopping_patience for callback in patient
+        )
+        if is_over:
+            self._load_rng_state(resume_from_checkpoint)
+        return (num_train_epochs, 0) if is_over else (epochs, batches)
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
+        restore_weights(Path(resume_from_checkpoint), model or cast(nn.Module, self.model))
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        if checkpoint is not None:
+            restore_optimizer(Path(checkpoint), self.optimizer, self.lr_scheduler)
+
+    def _load_scaler(self, checkpoint: str | None) -> None:
+        if checkpoint is not None and self.accelerator.scaler is not None:
+            self.accelerator.scaler.load_state_dict(read_state(Path(checkpoint))["scaler"])
+
+    def _load_rng_state(self, checkpoint: str | None) -> None:
+        if checkpoint is None:
+            return
+        processes = read_state(Path(checkpoint))["processes"]
+        # Where the number of processes was allowed to change, a new one keeps what its seed gave it.
+        if self.args.process_index < len(processes):
+            restore_generators(processes[self.args.process_index]["generators"])
+
+    def _load_best_model(self) -> None:
+        assert self.state.best_model_checkpoint is not None and self.model is not None
+        if self.is_cut:
+            super()._load_best_model()
+        else:
+            # The first process may still be writing it.
+            self.accelerator.wait_for_everyone()
+            restore_weights(Path(self.state.best_model_checkpoint), self.model)

@@ -25,7 +25,7 @@ from finetune.processes import Processes, join_processes
 from finetune.recipe import Recipe
 from finetune.run_dir import RunDir
 from finetune.start import load_config, load_tokenizer
-from finetune.trainer import train_model
+from finetune.training import train_model
 from tests.tiny import build_sentences
 
 Objective = MaskedLM | CausalLM | Classification

@@ -21,6 +21,7 @@ LAYERS = (
         "recipe_sections",
         "sample_phenomena",
         "sentences",
+        "training_state",
         "svg",
         "weighted_values",
     ),
@@ -60,6 +61,7 @@ LAYERS = (
     (
         "annotations",
         "checkpoint",
+        "checkpoint_files",
         "class_metrics",
         "documents",
         "labels",
@@ -120,6 +122,8 @@ LAYERS = (
         "slice_tables",
         "strips",
         "trainer",
+        "training",
+        "training_arguments",
     ),
     (
         "baseline_answers",
@@ -148,6 +152,9 @@ WITH_TORCH = {
     "loss",
     "callbacks",
     "trainer",
+    "training",
+    "training_arguments",
+    "training_state",
     "evaluate_metrics",
 }
 

@@ -190,7 +190,7 @@ LONG = ["train.max_steps=150", "train.save_every=5", "train.learning_rate=1.0e-4
 def test_a_killed_run_resumes_and_ends_with_the_predictions_of_an_uninterrupted_one(home: Path, tmp_path: Path) -> None:
     out = tmp_path / "killed"
     process = start(home, "run", "own", *LONG, "--out", str(out))
-    wait_until(lambda: list(out.glob("checkpoints/*/trainer_state.json")), process)
+    wait_until(lambda: list(out.glob("checkpoints/checkpoint-*/manifest.json")), process)
     process.send_signal(signal.SIGKILL)
     process.communicate()
     assert (out / "run.lock").exists(), "a killed process has no time to tidy up"

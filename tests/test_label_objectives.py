@@ -25,7 +25,7 @@ from finetune.recipe import Recipe
 from finetune.run_dir import RunDir
 from finetune.scores import pick
 from finetune.start import load_config, load_tokenizer, open_start
-from finetune.trainer import train_model
+from finetune.training import train_model
 from tests.tiny import build_sentences, build_tiny_checkpoint
 
 NAMES = {"regression": (), "multilabel": ("walks", "long", "never")}

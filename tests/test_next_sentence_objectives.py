@@ -36,7 +36,7 @@ from finetune.recipe import Recipe
 from finetune.run_dir import RunDir
 from finetune.start import load_config, load_tokenizer
 from finetune.task import ObjectiveName, get_task
-from finetune.trainer import train_model
+from finetune.training import train_model
 from tests.tiny import build_sentences, build_tiny_checkpoint
 
 HEADS: dict[str, Any] = {

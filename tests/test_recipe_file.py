@@ -232,10 +232,10 @@ def test_every_field_of_training_arguments_that_the_trainer_sets_is_owned() -> N
     """A field that build_arguments sets and `extra` could set too would be decided twice."""
     import inspect
 
-    from finetune import trainer
+    from finetune import training_arguments
     from finetune.recipe_problems import OWNED_FIELDS, list_training_argument_names
 
-    source = inspect.getsource(trainer.build_arguments)
+    source = inspect.getsource(training_arguments.build_arguments)
     known = list_training_argument_names()
     set_there = {name for name in known if f'"{name}"' in source} - {
         "logging_steps",

@@ -202,7 +202,7 @@ def wait_for_end(process_ids: list[int], seconds: float) -> None:
 def test_a_run_killed_in_its_second_seed_goes_on_there_and_ends_as_an_uninterrupted_one(recipe: Path) -> None:
     folder_of = seed_folders("killed")
     process = start(recipe.parent, "run", "r.yaml", *LONG, "--out", "killed")
-    wait_until(lambda: list(folder_of(2).checkpoints.glob("*/trainer_state.json")), process)
+    wait_until(lambda: list(folder_of(2).checkpoints.glob("checkpoint-*/manifest.json")), process)
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
     assert folder_of(1).measurement.exists() and not folder_of(2).measurement.exists()

@@ -3,6 +3,7 @@
 import inspect
 import json
 import math
+import re
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 import torch
 from transformers import Trainer
 
+from finetune import trainer
 from finetune.batching import plan_batch
 from finetune.checkpoint import Checkpoint
 from finetune.errors import InvalidResultError, RecipeError
@@ -18,7 +20,9 @@ from finetune.objectives.classification import Classification
 from finetune.recipe import Recipe
 from finetune.run_dir import RunDir
 from finetune.start import load_tokenizer
-from finetune.trainer import FinetuneTrainer, build_arguments, train_model
+from finetune.trainer import FinetuneTrainer
+from finetune.training import train_model
+from finetune.training_arguments import build_arguments
 from tests.tiny import build_sentences, build_tiny_checkpoint, load_classifier
 
 LABELS = ("acceptable", "unacceptable")
@@ -159,10 +163,12 @@ def _diverge(checkpoint: Checkpoint, folder: Path) -> None:
     )
 
 
-def test_no_pickle_of_the_arguments_is_left_in_a_checkpoint(no_dropout: Checkpoint, tmp_path: Path) -> None:
+def test_a_checkpoint_holds_json_and_safetensors_alone(no_dropout: Checkpoint, tmp_path: Path) -> None:
     train_once(no_dropout, tmp_path, save_every="epoch")
-    assert list(tmp_path.rglob("checkpoint-*/trainer_state.json"))
-    assert not list(tmp_path.rglob("training_args.bin"))
+    (folder,) = (tmp_path / "checkpoints").iterdir()
+    assert {path.name for path in folder.iterdir()} == {
+        "manifest.json", "model.safetensors", "optimizer.safetensors", "trainer_state.json", "training.json",
+    }  # fmt: skip
 
 
 def test_best_weights_on_dev_are_the_ones_kept(no_dropout: Checkpoint, tmp_path: Path) -> None:
@@ -217,7 +223,18 @@ def test_patience_ends_training_early(no_dropout: Checkpoint, tmp_path: Path) ->
     assert last["epoch"] < 30
 
 
-@pytest.mark.parametrize("name", ["get_train_dataloader", "get_batch_samples", "compute_loss", "evaluate", "_save"])
+HOOKS = [
+    name
+    for name, hook in vars(FinetuneTrainer).items()
+    if inspect.isfunction(hook) and name in vars(Trainer) and name != "__init__"
+]
+
+
+def test_every_overridden_hook_is_named_in_the_docstring() -> None:
+    assert set(HOOKS) <= set(re.findall(r"\w+", trainer.__doc__ or ""))
+
+
+@pytest.mark.parametrize("name", HOOKS)
 def test_overridden_hooks_keep_the_upstream_signature(name: str) -> None:
     assert list(inspect.signature(getattr(FinetuneTrainer, name)).parameters) == list(
         inspect.signature(getattr(Trainer, name)).parameters

@@ -1,0 +1,95 @@
+"""One training: a model, its rows and a recipe in; the fitted model and what it took out.
+
+Owns which callbacks watch it, and what is summed up at its end. What the Trainer does differently here is `trainer`.
+"""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from transformers import EarlyStoppingCallback
+
+from finetune.batching import BatchPlan
+from finetune.callbacks import EventLog, LogBeforeKeeping, ProgressBar, SaveWhenScored, StopAtNonFinite
+from finetune.errors import UnavailableError
+from finetune.features import FeatureRows
+from finetune.machine import Precision
+from finetune.model import LoadedModel
+from finetune.objective import TrainedObjective
+from finetune.recipe import Recipe
+from finetune.run_dir import RunDir
+from finetune.trainer import FinetuneTrainer
+from finetune.training_arguments import build_arguments
+
+
+@dataclass(frozen=True)
+class TrainOutcome:
+    """What fitting took; tokens are summed over processes."""
+
+    seconds: float
+    examples: int
+    tokens: int
+    padded_tokens: int
+    final_loss: float | None
+    dev_score: float | None
+
+
+def train_model(
+    loaded: LoadedModel,
+    train: FeatureRows,
+    dev: FeatureRows | None,
+    recipe: Recipe,
+    run_dir: RunDir,
+    *,
+    plan: BatchPlan,
+    seed: int,
+    precision: Precision,
+    metric: str,
+    objective: TrainedObjective,
+    title: str,
+    resume_from: Path | None = None,
+) -> TrainOutcome:
+    """Fit the model in place; with dev and `keep_best` or `patience` it ends with its best weights, computing in 32-bit floats.
+
+    Raises:
+        InvalidResultError: a loss or gradient is not finite.
+    """
+    settings = recipe.train
+    assert settings is not None
+    arguments = build_arguments(
+        recipe, settings, run_dir.checkpoints, plan, seed, precision, metric, has_dev=dev is not None
+    )
+    try:
+        trainer = FinetuneTrainer(
+            loaded, arguments, train, dev, plan, settings, objective, metric, recipe.evaluate.batch_size
+        )
+    except (RuntimeError, ImportError, ValueError) as error:
+        # A tracker that isn't installed or doesn't exist; other faults keep their traceback.
+        if arguments.report_to:
+            trackers = ", ".join(arguments.report_to)
+            raise UnavailableError(f"train.extra.report_to: {trackers} is not installed here, or no tracker") from error
+        raise
+    bar = ProgressBar(title, metric)
+    for callback in (SaveWhenScored(), LogBeforeKeeping(), StopAtNonFinite(), EventLog(run_dir.events), bar):
+        trainer.add_callback(callback)
+    if settings.patience is not None and dev is not None:
+        trainer.add_callback(EarlyStoppingCallback(settings.patience))
+    try:
+        trainer.train(resume_from_checkpoint=None if resume_from is None else str(resume_from))
+    finally:
+        bar.bar.stop()
+    seconds = trainer.seconds
+    # accelerate leaves the model computing in the training's number format, which the saved model won't.
+    trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False)
+    trainer.gather_model()
+    counts = (trainer.examples_seen, trainer.tokens_seen, trainer.padded_tokens_seen)
+    seen = torch.tensor(counts, device=arguments.device)
+    if arguments.world_size > 1:
+        seen = trainer.accelerator.reduce(seen, reduction="sum")
+    losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
+    scores = [entry[f"eval_{metric}"] for entry in trainer.state.log_history if f"eval_{metric}" in entry]
+    best = trainer.state.best_metric if settings.selects_on_dev else scores[-1] if scores else None
+    best = best if best is not None and math.isfinite(best) else None
+    examples, tokens, padded = (int(value) for value in seen)
+    return TrainOutcome(seconds, examples, tokens, padded, losses[-1] if losses else None, best)
