@@ -33,6 +33,7 @@ from finetune.features import EncodedRow, Features, encode_features
 from finetune.machine import peak_memory_megabytes
 from finetune.model import LoadedModel, load_model
 from finetune.objectives.classification import Classification
+from finetune.packing import Packer
 from finetune.predict import predict_logits
 from finetune.recipe import Recipe
 from finetune.run_dir import RunDir
@@ -74,7 +75,7 @@ def load_sentences(checkpoint: Checkpoint, count: int) -> Features:
 def load_classifier(checkpoint: Checkpoint) -> LoadedModel:
     """Return the checkpoint as a classifier."""
     start = open_start(checkpoint)
-    return load_model(start, Classification(start.tokenizer, PADDED_LENGTH), LABELS)
+    return load_model(start, Classification(start.tokenizer, PADDED_LENGTH, Packer(is_narrow=True)), LABELS)
 
 
 @dataclass(frozen=True)

@@ -30,12 +30,14 @@ from transformers import AutoModelForMaskedLM, GPT2Config, GPT2LMHeadModel, PreT
 from transformers.utils import logging
 
 from benchmarks.result_file import write_results
-from finetune.batching import Slot
+from finetune.batching import Collator, Slot
 from finetune.checkpoint import find_checkpoint
 from finetune.features import encode_features
 from finetune.masking import NOT_PREDICTED, build_masking
 from finetune.objectives.causal_lm import CausalLM
 from finetune.objectives.masked_lm import MaskedLM
+from finetune.packing import Packer
+from finetune.pooling import prepare_packing
 from finetune.recipe import Recipe
 from finetune.sample import build_sample
 from finetune.start import load_tokenizer
@@ -111,7 +113,9 @@ def masked_row(tokenizer: PreTrainedTokenizerBase, folder: Path, sentences: list
     """Return the head on masked positions against the full head: 32 full rows of 128 tokens."""
     torch.manual_seed(0)
     model = AutoModelForMaskedLM.from_pretrained(folder, dtype=torch.float32).train()
-    objective = MaskedLM(tokenizer, TOKENS, build_masking(tokenizer, 0.15, whole_words=False))
+    objective = MaskedLM(
+        tokenizer, TOKENS, Collator(tokenizer.pad_token_id), build_masking(tokenizer, 0.15, whole_words=False)
+    )
     text = " ".join(sentences * 4)
     features = objective.encode(Dataset.from_dict({"text": [text]}), "train")
     batches = in_batches(objective, features, BATCH, 1)
@@ -133,12 +137,13 @@ def packed_rows(tokenizer: PreTrainedTokenizerBase, sentences: list[str], rounds
     shape: dict[str, Any] = {"n_layer": 6, "n_head": 6, "n_embd": 384, "n_positions": 512}
     ends: dict[str, Any] = {"bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id}
     model = GPT2LMHeadModel(GPT2Config(vocab_size=len(tokenizer), **shape, **ends)).train()
-    padded, packed = CausalLM(tokenizer, 512), CausalLM(tokenizer, 512, is_packed=True)
+    prepare_packing(model)
+    padded, packed = CausalLM(tokenizer, 512, Collator(tokenizer.pad_token_id)), CausalLM(tokenizer, 512, Packer())
     features = padded.encode(Dataset.from_dict({"text": sentences[: BATCH * 4]}), "train")
-    in_rows, in_blocks = in_batches(padded, features, BATCH, 4), in_batches(packed, features, BATCH, 4)
+    in_rows, end_to_end = in_batches(padded, features, BATCH, 4), in_batches(packed, features, BATCH, 4)
 
     def ours() -> None:
-        step(model, lambda batch: packed.sum_losses(model, batch)[0].sum(), in_blocks)
+        step(model, lambda batch: packed.sum_losses(model, batch)[0].sum(), end_to_end)
 
     return [
         compare(

@@ -1,12 +1,13 @@
 """Which rows go through the model together, and how they become tensors.
 
-Owns batch order, its cut over processes and accumulation steps, and padding. The composition of a batch of examples depends on
-the rows, the seed and the epoch alone, never on how many processes or steps it is cut into.
+Owns batch order, its cut over processes and accumulation steps, and padding; batches without any are `packing`. The composition of a
+batch of examples depends on the rows, the seed and the epoch alone, never on how many processes or steps it is cut into.
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple
+from heapq import heapify, heapreplace
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ from torch.utils.data import Dataset
 
 from finetune.errors import SettingError
 from finetune.features import EncodedRow, FeatureRows
+from finetune.recipe_sections import Batching
 
 # Rows are sorted by length within blocks of this many batches: long enough for near-zero padding, short enough for chance.
 # Small data has at least four blocks, or each batch would meet the same rows again in every epoch.
@@ -77,7 +79,7 @@ class TrainBatches:
 
     lengths: NDArray[np.int64]
     plan: BatchPlan
-    batching: Literal["grouped", "padded", "packed"]
+    batching: Batching
     seed: int
     process: int
     epoch: int = field(default=0)
@@ -93,9 +95,17 @@ class TrainBatches:
     def __iter__(self) -> Iterator[list[Slot]]:
         """Go through the micro-batches of this process."""
         for batch in order_batches(self.lengths, self.plan.examples, self.batching, self.seed, self.epoch):
+            shares = self._cut(batch)
             for step in range(self.plan.accumulation):
-                share = cut_batch(batch, self.plan, step, self.process)
+                share = shares[step * self.plan.processes + self.process] or [Slot(int(batch[0]), is_filler=True)]
                 yield [slot._replace(epoch=self.epoch, seed=self.seed) for slot in share]
+
+    def _cut(self, batch: NDArray[np.int64]) -> list[list[Slot]]:
+        """Return the rows of every process in every accumulation step; the smaller batch at the end may leave some without."""
+        count = self.plan.accumulation * self.plan.processes
+        if self.batching == "packed":
+            return [[Slot(int(batch[place])) for place in share] for share in share_tokens(self.lengths[batch], count)]
+        return [[Slot(int(number)) for number in share] for share in np.array_split(batch, count)]
 
 
 def order_batches(
@@ -118,15 +128,21 @@ def order_batches(
     return [*batches[generator.permutation(count)], *([rest] if len(rest) else [])]
 
 
-def cut_batch(batch: NDArray[np.int64], plan: BatchPlan, step: int, process: int) -> list[Slot]:
-    """Return the share of one process and accumulation step; a share left without rows gets one filler."""
-    pieces = plan.accumulation * plan.processes
-    share = (
-        np.array_split(batch, pieces)[step * plan.processes + process]
-        if len(batch) < plan.examples
-        else (batch[(step * plan.processes + process) * plan.micro :][: plan.micro])
-    )
-    return [Slot(int(number)) for number in share] or [Slot(int(batch[0]), is_filler=True)]
+def share_tokens(lengths: NDArray[np.int64], count: int) -> list[list[int]]:
+    """Return which of the rows, of these lengths, go into each of `count` shares, so that all have about as many tokens.
+
+    Each row, the longest first, goes where there are fewest so far: the fullest share is at most 4/3 of what is possible (Graham 1969).
+    """
+    if count == 1:
+        return [list(range(len(lengths)))]
+    shares: list[list[int]] = [[] for _ in range(count)]
+    fewest = [(0, share) for share in range(count)]
+    heapify(fewest)
+    for row in np.argsort(-lengths, kind="stable").tolist():
+        tokens, share = fewest[0]
+        shares[share].append(row)
+        heapreplace(fewest, (tokens + int(lengths[row]), share))
+    return shares
 
 
 def order_for_evaluation(
@@ -140,6 +156,18 @@ def order_for_evaluation(
         batches.append(order[begin : begin + rows])
         begin += rows
     return batches
+
+
+class Layout(Protocol):
+    """How rows become tensors."""
+
+    def __call__(self, rows: Sequence[tuple[EncodedRow, Slot]]) -> dict[str, Any]:
+        """Return the tensors that a model takes, with labels, weights and counts."""
+        ...
+
+    def lay_out(self, rows: Sequence[NDArray[Any]], filling: int) -> torch.Tensor:
+        """Return whole numbers that belong to the tokens of rows, (tokens,) each, as the tokens themselves are laid out."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -163,24 +191,23 @@ class Collator:
         """
         encoded = [row for row, _ in rows]
         batch = {
-            "input_ids": pad_rows([row.input_ids for row in encoded], self.pad_token_id, self.pad_to),
-            "attention_mask": pad_rows([np.ones(len(row.input_ids)) for row in encoded], 0, self.pad_to),
+            "input_ids": self.lay_out([row.input_ids for row in encoded], self.pad_token_id),
+            "attention_mask": self.lay_out([np.ones(len(row.input_ids)) for row in encoded], 0),
             "labels": torch.tensor(np.array([row.label for row in encoded])),
             "weights": torch.tensor([0.0 if slot.is_filler else 1.0 for _, slot in rows]),
             **count_batch(rows),
         }
         types = [row.token_type_ids for row in encoded if row.token_type_ids is not None]
         if types:
-            batch["token_type_ids"] = pad_rows(types, 0, self.pad_to)
+            batch["token_type_ids"] = self.lay_out(types, 0)
         return batch
 
-
-def pad_rows(rows: Sequence[NDArray[Any]], filling: int, pad_to: int | None = None) -> torch.Tensor:
-    """Return rows of whole numbers, (tokens,) each, as one (batch, tokens), filled up on the right to the longest or to `pad_to`."""
-    padded = np.full((len(rows), pad_to or max(map(len, rows))), filling, dtype=np.int64)
-    for number, row in enumerate(rows):
-        padded[number, : len(row)] = row
-    return torch.from_numpy(padded)
+    def lay_out(self, rows: Sequence[NDArray[Any]], filling: int) -> torch.Tensor:
+        """Return what belongs to the tokens of rows, (tokens,) each, as one (batch, tokens), filled up on the right."""
+        padded = np.full((len(rows), self.pad_to or max(map(len, rows))), filling, dtype=np.int64)
+        for number, row in enumerate(rows):
+            padded[number, : len(row)] = row
+        return torch.from_numpy(padded)
 
 
 def count_batch(rows: Sequence[tuple[EncodedRow, Slot]]) -> dict[str, torch.Tensor]:

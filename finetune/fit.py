@@ -18,6 +18,7 @@ from finetune.findings import Decision
 from finetune.machine import choose_threads, peak_memory_megabytes
 from finetune.model import load_model, place_on_device, save_model
 from finetune.objective import TrainedObjective
+from finetune.packing import settle_batching
 from finetune.predictions import build_predictions, read_answers
 from finetune.prepare import SeedJob, take_seed
 from finetune.records import HistoryPoint, Measurement, Score
@@ -145,7 +146,7 @@ def _train_and_predict(
         precision=job.precision,
         parameters=loaded.model.num_parameters(),
         peak_memory_megabytes=round(peak_memory_megabytes(), 1),
-        notes=[*loaded.notes, *_note_resume(resume_from, passed_over)],
+        notes=[*loaded.notes, *_note_batching(job), *_note_resume(resume_from, passed_over)],
     )
     if processes.is_first:
         save_model(loaded, run_dir.model)
@@ -175,6 +176,18 @@ def _answer(job: SeedJob, model: "PreTrainedModel", part: "Part") -> AnyAnswers:
 def _find_checkpoint(job: SeedJob, run_dir: RunDir) -> tuple[Path | None, list[str]]:
     """Return the checkpoint from which a seed goes on, and a line about each that had to be passed over."""
     return find_checkpoint(run_dir.checkpoints) if job.processes.is_first else (None, [])
+
+
+def _note_batching(job: SeedJob) -> list[str]:
+    train = job.recipe.train
+    if train is None or not isinstance(job.objective, TrainedObjective):
+        return []
+    settled = settle_batching(train.batching, job.objective.layout)
+    if settled == train.batching:
+        return []
+    return [
+        f"batches are {settled}, since architecture {job.start.config.model_type} has no {train.batching} form here"
+    ]
 
 
 def _note_resume(resume_from: Path | None, passed_over: Sequence[str]) -> list[str]:

@@ -5,10 +5,11 @@ logits at a time than fit beside the model. Which tokens are predicted is said b
 """
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 import torch
+from accelerate.utils import send_to_device
 from numpy.typing import NDArray
 
 from finetune.answers import LanguageAnswers, build_language_answers
@@ -21,7 +22,9 @@ from finetune.text_features import TextFeatures
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-Collate = Callable[[Sequence[tuple[EncodedRow, Slot]]], dict[str, torch.Tensor]]
+    from finetune.packing import Bounds
+
+Collate = Callable[[Sequence[tuple[EncodedRow, Slot]]], dict[str, Any]]
 
 LOGITS_A_PASS: Final = 2**25
 """Logits of one forward pass of a measurement: 128 MB in 32-bit floats, and as much again for their softmax."""
@@ -53,10 +56,10 @@ def sum_likelihoods(
     """
     batches = order_for_evaluation(features.lengths, batch_size, choose_tokens_a_pass(model, supervised_share))
 
-    def sum_batch(batch: dict[str, torch.Tensor]) -> NDArray[np.float64]:
+    def sum_batch(batch: dict[str, Any]) -> NDArray[np.float64]:
         targets = batch.pop("targets")
         losses, is_right, _ = predict_supervised(model, batch, targets, **options)
-        return sum_by_row(losses, is_right, targets)
+        return sum_by_row(losses, is_right, rows_of_targets(targets, batch.get("packed_bounds")))
 
     return RowSums(*measure_rows(model, features, collate, batches, sum_batch, process=process, processes=processes))
 
@@ -66,7 +69,7 @@ def measure_rows(
     features: FeatureRows,
     collate: Collate,
     batches: Sequence[NDArray[np.int64]],
-    measure: Callable[[dict[str, torch.Tensor]], NDArray[np.float64]],
+    measure: Callable[[dict[str, Any]], NDArray[np.float64]],
     *,
     process: int = 0,
     processes: int = 1,
@@ -82,8 +85,8 @@ def measure_rows(
         for numbers in batches[process::processes]:
             # A slot of seed 0 and epoch 0: what is masked of a row is the same in every measurement.
             batch = collate([(features[int(number)], Slot(int(number))) for number in numbers])
-            on_device = {name: tensor.to(model.device) for name, tensor in batch.items() if not name.endswith("_count")}
-            found.append((numbers, measure(on_device)))
+            asked = {name: values for name, values in batch.items() if not name.endswith("_count")}
+            found.append((numbers, measure(send_to_device(asked, model.device))))
     model.train(was_training)
     if processes > 1:
         from accelerate.utils import gather_object
@@ -101,12 +104,26 @@ def choose_tokens_a_pass(model: "PreTrainedModel", supervised_share: float) -> i
     return min(EVALUATION_TOKENS, int(LOGITS_A_PASS / vocabulary / supervised_share))
 
 
-def sum_by_row(losses: torch.Tensor, is_right: torch.Tensor, targets: torch.Tensor) -> NDArray[np.float64]:
+class TargetRows(NamedTuple):
+    """Which row of a batch each supervised token belongs to, (supervised,), and how many rows there are."""
+
+    numbers: NDArray[np.int64]
+    count: int
+
+
+def rows_of_targets(targets: torch.Tensor, bounds: "Bounds | None") -> TargetRows:
+    """Return the rows of the tokens that are supervised by targets (batch, tokens); `bounds` are those of a packed batch."""
+    rows, tokens = (targets != NOT_PREDICTED).nonzero().cpu().numpy().T
+    if bounds is None:
+        return TargetRows(rows, len(targets))
+    return TargetRows(np.searchsorted(np.cumsum(bounds["lengths"]), tokens, side="right"), len(bounds["lengths"]))
+
+
+def sum_by_row(losses: torch.Tensor, is_right: torch.Tensor, rows: TargetRows) -> NDArray[np.float64]:
     """Return the losses, tokens and right ones of each row of a batch, (3, batch), from those of its tokens (supervised,)."""
-    row_of_token = (targets != NOT_PREDICTED).nonzero()[:, 0].cpu().numpy()
-    sums = np.zeros((3, len(targets)))
+    sums = np.zeros((3, rows.count))
     for number, column in enumerate((losses, torch.ones_like(losses), is_right)):
-        np.add.at(sums[number], row_of_token, column.double().cpu().numpy())
+        np.add.at(sums[number], rows.numbers, column.double().cpu().numpy())
     return sums
 
 

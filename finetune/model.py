@@ -46,7 +46,7 @@ def load_model(
     """Return the model that an objective asks, with an output for each of `label_names`, in 32-bit floats.
 
     A head that the checkpoint has for these labels is kept, one for others is drawn anew, and so is one that is missing. Weights are
-    drawn from torch's generator: seed it first.
+    drawn from torch's generator: seed it first. Where its architecture is known the model takes packed batches.
 
     Raises:
         DataError: the weights don't fit the architecture, or the labels not the head.
@@ -160,6 +160,8 @@ def _load_weights(
     """
     import torch
 
+    from finetune.pooling import prepare_packing
+
     try:
         model, info = _find_class(checkpoint.name, model_class, config).from_pretrained(
             checkpoint.folder,
@@ -180,6 +182,7 @@ def _load_weights(
             f"{checkpoint.name}: {len(body)} weights of the architecture are missing, {body[0]} first; "
             f"is this a {config.model_type} checkpoint?"
         )
+    prepare_packing(model)
     return model, fresh, sorted(info["unexpected_keys"])
 
 
@@ -191,11 +194,15 @@ def _draw(name: str, model_class: str, config: "PretrainedConfig") -> "PreTraine
     """
     import torch
 
+    from finetune.pooling import prepare_packing
+
     try:
-        return _find_class(name, model_class, config).from_config(config, dtype=torch.float32, trust_remote_code=False)
+        model = _find_class(name, model_class, config).from_config(config, dtype=torch.float32, trust_remote_code=False)
     # What a strange shape trips over in the library.
     except (ValueError, KeyError, TypeError, RuntimeError, ZeroDivisionError) as error:
         raise SettingError("model.shape", f"{name}: no model can be of this shape ({first_line(error)})") from None
+    prepare_packing(model)
+    return model
 
 
 def _find_class(name: str, model_class: str, config: "PretrainedConfig") -> Any:

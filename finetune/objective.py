@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
     from finetune.answers import AnyAnswers
-    from finetune.batching import Slot
+    from finetune.batching import Layout, Slot
     from finetune.data import TaskData
     from finetune.features import EncodedRow, FeatureRows
     from finetune.recipe import Recipe
@@ -82,7 +82,12 @@ class DrawnObjective(Objective, Protocol):
 class TrainedObjective(Objective, Protocol):
     """An objective with a loss. A loss may have several terms, each a weighted mean over what it counts (rows, tokens)."""
 
-    def collate(self, rows: "Sequence[tuple[EncodedRow, Slot]]") -> "dict[str, Tensor]":
+    @property
+    def layout(self) -> "Layout":
+        """How rows become tensors, padded or packed."""
+        ...
+
+    def collate(self, rows: "Sequence[tuple[EncodedRow, Slot]]") -> "dict[str, Any]":
         """Return one micro-batch: tensors of the model, those of the loss, and what is counted of it.
 
         `example_count` and `token_count` (no dimensions) are its rows and real tokens, fillers left out; `input_ids` are
@@ -90,11 +95,11 @@ class TrainedObjective(Objective, Protocol):
         """
         ...
 
-    def sum_weights(self, batch: "dict[str, Tensor]") -> "Tensor":
+    def sum_weights(self, batch: "dict[str, Any]") -> "Tensor":
         """Return the summed weight behind each term of the loss (terms,), known before the forward pass."""
         ...
 
-    def sum_losses(self, model: "nn.Module", batch: "dict[str, Tensor]") -> "tuple[Tensor, Any]":
+    def sum_losses(self, model: "nn.Module", batch: "dict[str, Any]") -> "tuple[Tensor, Any]":
         """Return the weighted sum of each term (terms,), times the term's share in the loss, and the model's outputs.
 
         `model` may be wrapped for several processes, so it is called, never taken apart.

@@ -83,8 +83,6 @@ def _check_train(recipe: Recipe, task: Task) -> Iterator[Problem]:
     for key, objectives in _TRAIN_KEYS.items():
         if task.objective not in objectives and getattr(train, key) != TrainSettings.model_fields[key].default:
             yield ("train", key), _misplaced(task, objectives)
-    if train.batching == "packed" and task.objective != "causal_lm":
-        yield ("train", "batching"), f"packed is for causal language models; task {task.name} takes grouped or padded"
 
 
 def _check_evaluate(recipe: Recipe, task: Task) -> Iterator[Problem]:

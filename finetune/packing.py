@@ -1,74 +1,133 @@
-"""Packing: the rows of a micro-batch laid end to end in few blocks, with next to no padding and no attention across rows.
+"""Packing: the rows of a micro-batch laid end to end as one long row, so that nothing is padding.
 
-Owns which rows share a block and the tensors of blocks. Positions restart with every row and there is no attention mask: from this the
-decoders named here build a mask that keeps rows apart, so losses and gradients are those of rows by themselves.
+Owns the tensors of a packed batch, where its rows lie, and for which architectures that is known to be exact. Attention that keeps
+rows apart is `packed_attention`; what a classifier reads of each row is `pooling`.
 """
 
-from bisect import bisect_left
 from collections.abc import Sequence
-from typing import Final
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, TypedDict
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from finetune.masking import NOT_PREDICTED
+from finetune.batching import Collator, Layout, Slot, count_batch
+from finetune.features import EncodedRow
+from finetune.recipe_sections import Batching
 
-PACKABLE: Final = ("gpt2", "gpt_neox", "llama", "mistral", "qwen2", "qwen3")
-"""Architectures whose packed losses and gradients are tested to equal those of rows by themselves."""
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig, PreTrainedTokenizerBase
+
+    from finetune.recipe import Recipe
+
+ENCODERS: Final = ("bert", "distilbert", "roberta", "xlm-roberta")
+DECODERS: Final = ("gpt2", "gpt_neox", "llama", "mistral", "qwen2", "qwen3")
+"""Architectures whose packed outputs, losses and gradients are tested to equal those of rows by themselves."""
+COUNTS_FROM_PADDING: Final = ("roberta", "xlm-roberta")
+"""Architectures whose first position is the one after the padding token's id (as in fairseq)."""
 
 
-def plan_blocks(lengths: Sequence[int], longest_block: int) -> list[list[int]]:
-    """Return the rows of each block: as few blocks as first-fit makes, and these as even as it can.
+class Bounds(TypedDict):
+    """Where the rows of a packed batch lie.
 
-    No row may be longer than `longest_block`.
+    Attributes:
+        lengths: (rows,) tokens of each.
+        starts, ends: (rows,) place of the first and of the last token of each.
+        cells: (tokens,) place of each token in a padded table (rows × longest).
+        is_token: (rows, 1, 1, longest), which cells of that table hold a token; None where all do.
+        is_narrow: whether only one token of each row is read in the end, so that the last layer may leave the others out.
     """
-    fewest = len(first_fit(lengths, longest_block))
-    shortest = max(max(lengths), -(-sum(lengths) // fewest))
-    room = range(shortest, longest_block)
-    # Blocks are padded to the longest of them, so the rows are spread evenly over as many.
-    found = bisect_left(room, True, key=lambda capacity: len(first_fit(lengths, capacity)) <= fewest)
-    return first_fit(lengths, shortest + found)
+
+    lengths: tuple[int, ...]
+    starts: torch.Tensor
+    ends: torch.Tensor
+    cells: torch.Tensor
+    is_token: torch.Tensor | None
+    is_narrow: bool
 
 
-def first_fit(lengths: Sequence[int], capacity: int) -> list[list[int]]:
-    """Return the rows of each block of at most `capacity` tokens: each row, the longest first, in the first that has room.
+def find_bounds(lengths: Sequence[int], *, is_narrow: bool = False) -> Bounds:
+    """Return where rows of these lengths lie when they are laid end to end."""
+    counts = np.asarray(lengths)
+    ends = np.cumsum(counts) - 1
+    starts, longest = ends + 1 - counts, int(counts.max())
+    positions = np.arange(counts.sum()) - np.repeat(starts, counts)
+    is_token = np.arange(longest) < counts[:, None]
+    return Bounds(
+        lengths=tuple(int(count) for count in counts),
+        starts=torch.from_numpy(starts),
+        ends=torch.from_numpy(ends),
+        cells=torch.from_numpy(positions + longest * np.repeat(np.arange(len(counts)), counts)),
+        is_token=None if is_token.all() else torch.from_numpy(is_token)[:, None, None],
+        is_narrow=is_narrow,
+    )
 
-    First-fit decreasing makes at most 11/9 of the fewest blocks possible, and 6/9 of one (Dósa 2007).
+
+@dataclass(frozen=True)
+class Packer:
+    """Lay rows end to end, positions starting anew with each.
+
+    Attributes:
+        first_position: of every row.
+        is_narrow: whether only one token of each row is read in the end (`pooling`).
     """
-    blocks: list[list[int]] = []
-    left: list[int] = []
-    for number in sorted(range(len(lengths)), key=lambda row: -lengths[row]):
-        at = next((block for block, room in enumerate(left) if room >= lengths[number]), len(blocks))
-        if at == len(blocks):
-            blocks.append([])
-            left.append(capacity)
-        blocks[at].append(number)
-        left[at] -= lengths[number]
-    return blocks
 
+    first_position: int = 0
+    is_narrow: bool = False
 
-def pack_rows(
-    rows: Sequence[NDArray[np.integer]], targets: Sequence[NDArray[np.integer]], longest_block: int, pad_token_id: int
-) -> dict[str, torch.Tensor]:
-    """Return input_ids, position_ids and targets, all (blocks, tokens), of rows and their targets, both (tokens,) each.
+    def __call__(self, rows: Sequence[tuple[EncodedRow, Slot]]) -> dict[str, Any]:
+        """Return input_ids, position_ids, maybe token_type_ids (1, tokens); packed_bounds; labels and weights (batch, ...); counts.
 
-    What fills a block up comes after its rows, each token at position 0 and so seen by none.
-    """
-    blocks = plan_blocks([len(row) for row in rows], longest_block)
-    width = max(sum(len(rows[number]) for number in block) for block in blocks)
-    packed = {
-        "input_ids": torch.full((len(blocks), width), pad_token_id),
-        "position_ids": torch.zeros((len(blocks), width), dtype=torch.int64),
-        "targets": torch.full((len(blocks), width), NOT_PREDICTED),
-    }
-    for at, block in enumerate(blocks):
-        columns = {
-            "input_ids": [rows[number] for number in block],
-            "position_ids": [np.arange(len(rows[number])) for number in block],
-            "targets": [targets[number] for number in block],
+        A row weighs 1, a filler 0.
+        """
+        encoded = [row for row, _ in rows]
+        lengths = [len(row.input_ids) for row in encoded]
+        batch: dict[str, Any] = {
+            "input_ids": self.lay_out([row.input_ids for row in encoded], 0),
+            "position_ids": self.lay_out([np.arange(length) + self.first_position for length in lengths], 0),
+            # Masks of four dimensions are taken as they are by transformers. This one is never read; were it, its shape would fit nothing.
+            "attention_mask": torch.zeros((1, 1, 0, 0), dtype=torch.bool),
+            "packed_bounds": find_bounds(lengths, is_narrow=self.is_narrow),
+            "labels": torch.tensor(np.array([row.label for row in encoded])),
+            "weights": torch.tensor([0.0 if slot.is_filler else 1.0 for _, slot in rows]),
+            **count_batch(rows),
         }
-        for name, parts in columns.items():
-            laid = np.concatenate(parts).astype(np.int64)
-            packed[name][at, : len(laid)] = torch.from_numpy(laid)
-    return packed
+        types = [row.token_type_ids for row in encoded if row.token_type_ids is not None]
+        return batch | ({"token_type_ids": self.lay_out(types, 0)} if types else {})
+
+    def lay_out(self, rows: Sequence[NDArray[Any]], filling: int) -> torch.Tensor:
+        """Return what belongs to the tokens of rows, (tokens,) each, as one (1, tokens); nothing is filled up."""
+        return torch.from_numpy(np.concatenate(rows).astype(np.int64))[None]
+
+
+def can_pack(config: "PretrainedConfig", longest: int | None = None) -> bool:
+    """Say whether rows of at most `longest` tokens can be packed exactly for an architecture."""
+    window = getattr(config, "sliding_window", None) if getattr(config, "use_sliding_window", True) else None
+    sees_all = window is None or (longest is not None and longest <= window)
+    # Only as a decoder BERT would look to the left alone; of a GPT-2 with attention of its own nothing is known.
+    is_plain = not getattr(config, "is_decoder", False) and not getattr(config, "reorder_and_upcast_attn", False)
+    return config.model_type in (*ENCODERS, *DECODERS) and sees_all and is_plain
+
+
+def choose_layout(
+    recipe: "Recipe",
+    tokenizer: "PreTrainedTokenizerBase",
+    config: "PretrainedConfig",
+    longest: int,
+    *,
+    is_narrow: bool = False,
+) -> Layout:
+    """Return how the rows of a batch, of at most `longest` tokens, become tensors; see `Packer` for `is_narrow`.
+
+    What is only measured is packed wherever it can be.
+    """
+    stated = "packed" if recipe.train is None else recipe.train.batching
+    if stated != "packed" or not can_pack(config, longest):
+        return Collator(tokenizer.pad_token_id)
+    return Packer(config.pad_token_id + 1 if config.model_type in COUNTS_FROM_PADDING else 0, is_narrow)
+
+
+def settle_batching(stated: Batching, layout: Layout) -> Batching:
+    """Return how batches are made: as stated, or grouped where that is packed and the architecture has no packed form here."""
+    return "grouped" if stated == "packed" and not isinstance(layout, Packer) else stated

@@ -13,36 +13,38 @@ from finetune.errors import InvalidResultError
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
+    from finetune.batching import Layout
     from finetune.features import FeatureRows
 
 
 def predict_logits(
     model: "PreTrainedModel",
     features: "FeatureRows",
+    layout: "Layout",
     batch_size: int,
     *,
     process: int = 0,
     processes: int = 1,
-    pad_to: int | None = None,
 ) -> NDArray[np.float32]:
     """Return logits (rows, classes) in row order, the same on every process.
 
     Batches hold rows of like length, so that next to nothing is padding; each process takes every `processes`-th of them.
     """
     import torch
+    from accelerate.utils import send_to_device
 
-    from finetune.batching import Collator, Slot, order_for_evaluation
+    from finetune.batching import Slot, order_for_evaluation
+    from finetune.pooling import pooled_logits
 
-    collate = Collator(model.config.pad_token_id or 0, pad_to=pad_to)
     was_training = model.training
     model.eval()
     found: list[tuple[NDArray[np.int64], NDArray[np.float32]]] = []
     with torch.inference_mode():
         for numbers in order_for_evaluation(features.lengths, batch_size)[process::processes]:
-            batch = collate([(features[int(number)], Slot(int(number))) for number in numbers])
+            batch = layout([(features[int(number)], Slot(int(number))) for number in numbers])
             for name in ("labels", "weights", "example_count", "token_count"):
                 del batch[name]
-            logits = model(**{name: tensor.to(model.device) for name, tensor in batch.items()}).logits
+            logits, _ = pooled_logits(model, send_to_device(batch, model.device))
             found.append((numbers, logits.float().cpu().numpy()))
     model.train(was_training)
     if processes > 1:

@@ -12,6 +12,7 @@ Positive = Annotated[int, Field(ge=1, strict=True)]
 Count = Annotated[int, Field(ge=0, strict=True)]
 Share = Annotated[float, Field(ge=0.0, lt=1.0, allow_inf_nan=False, strict=True)]
 Every = Annotated[int, Field(ge=1, strict=True)] | Literal["epoch"]
+Batching = Literal["packed", "grouped", "padded"]
 # Upper bounds on a learning rate and the like catch a slip of the exponent, not a bold choice.
 LearningRate = Annotated[float, Field(gt=0.0, le=1.0, allow_inf_nan=False, strict=True)]
 # No address that would be fetched from elsewhere; folders are told apart by how they begin.
@@ -177,7 +178,8 @@ class TrainSettings(Settings):
     batch_size: Positive = 32
     """Examples per optimizer step, over all processes."""
     micro_batch_size: Positive | None = None
-    """Examples per forward pass and process; accumulation makes up the rest of the batch."""
+    """Examples per forward pass and process; accumulation makes up the rest of the batch. Packed batches are cut into as many passes
+    of about as many tokens."""
     learning_rate: LearningRate = 2e-5
     """Peak learning rate of AdamW (with bias correction)."""
     schedule: Literal["linear", "cosine", "constant"] = "linear"
@@ -190,9 +192,9 @@ class TrainSettings(Settings):
     """Clip the gradient's norm here; 0: no clipping."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     """Number format of the forward and backward pass; auto takes bf16 only where the processor computes in it."""
-    batching: Literal["grouped", "padded", "packed"] = "grouped"
-    """grouped: rows of like length share a batch; padded: random batches. Both pad to the longest row of the batch.
-    packed: random batches, their rows end to end in full blocks, for causal language models."""
+    batching: Batching = "packed"
+    """packed: random batches whose rows lie end to end, without padding; grouped where the architecture has no such form here.
+    grouped: rows of like length share a batch; padded: random batches. Both pad to the longest row of the batch."""
     evaluate_every: Every = "epoch"
     """Score dev after this many steps, or each epoch."""
     keep_best: bool = False

@@ -37,7 +37,7 @@ def supervised_only(model: nn.Module, positions: Tensor) -> Generator[None]:
 
 
 def predict_supervised(
-    model: nn.Module, batch: dict[str, Tensor], targets: Tensor, **options: bool
+    model: nn.Module, batch: dict[str, Any], targets: Tensor, **options: bool
 ) -> tuple[Tensor, Tensor, Any]:
     """Return cross-entropies in 32-bit floats, whether the likeliest token was right, both (supervised,), and the outputs.
 

@@ -44,6 +44,7 @@ from finetune.loss import divide_losses
 from finetune.metrics import get_metric, score
 from finetune.model import LoadedModel, place_on_device
 from finetune.objective import TrainedObjective
+from finetune.packing import settle_batching
 from finetune.processes import gather_weights
 from finetune.recipe_sections import TrainSettings
 from finetune.training_state import (
@@ -107,7 +108,11 @@ class FinetuneTrainer(Trainer):
     def get_train_dataloader(self) -> DataLoader:
         """Return this process's micro-batches; accelerate would share them out again, so it doesn't prepare them."""
         batches = TrainBatches(
-            self.train_features.lengths, self.plan, self.settings.batching, self.args.seed, self.args.process_index
+            self.train_features.lengths,
+            self.plan,
+            settle_batching(self.settings.batching, self.trained_objective.layout),
+            self.args.seed,
+            self.args.process_index,
         )
         return TrainLoader(
             SlotDataset(self.train_features),

@@ -14,13 +14,15 @@ import torch
 from datasets import Dataset
 from transformers import AutoModelForCausalLM, AutoModelForMaskedLM, AutoModelForSequenceClassification
 
-from finetune.batching import plan_batch
+from finetune.batching import Collator, plan_batch
 from finetune.checkpoint import Checkpoint
 from finetune.masking import build_masking
 from finetune.model import LoadedModel
 from finetune.objectives.causal_lm import CausalLM
 from finetune.objectives.classification import Classification
 from finetune.objectives.masked_lm import MaskedLM
+from finetune.packing import Packer
+from finetune.pooling import prepare_packing
 from finetune.processes import Processes, join_processes
 from finetune.recipe import Recipe
 from finetune.run_dir import RunDir
@@ -43,20 +45,23 @@ class Tiny:
     checkpoint: Checkpoint
 
     def objective(self, kind: str) -> Objective:
-        """Return one of the objectives by name; pieces have at most 16 tokens."""
+        """Return one of the objectives by name, packed unless that says padded; pieces have at most 16 tokens."""
         tokenizer = load_tokenizer(self.checkpoint)
-        if kind == "masked":
-            return MaskedLM(tokenizer, 16, build_masking(tokenizer, 0.15, whole_words=False))
-        if kind == "classification":
-            return Classification(tokenizer, 16, (0.7, 1.9), auxiliary_lm_weight=0.5)
-        return CausalLM(tokenizer, 16, is_packed=kind == "packed")
+        layout = Collator(tokenizer.pad_token_id) if kind.endswith("padded") else Packer()
+        if kind.startswith("masked"):
+            return MaskedLM(tokenizer, 16, layout, build_masking(tokenizer, 0.15, whole_words=False))
+        if kind.startswith("classification"):
+            return Classification(tokenizer, 16, layout, (0.7, 1.9), auxiliary_lm_weight=0.5)
+        return CausalLM(tokenizer, 16, layout)
 
     def model(self, objective: Objective) -> Any:
         """Return the model that an objective asks, its new weights drawn from a fixed seed."""
         torch.manual_seed(3)
         config = load_config(self.checkpoint)
         config.pad_token_id = objective.tokenizer.pad_token_id
-        return HEADS[objective.model_class].from_pretrained(self.checkpoint.folder, config=config)
+        model = HEADS[objective.model_class].from_pretrained(self.checkpoint.folder, config=config)
+        prepare_packing(model)
+        return model
 
 
 def texts(rows: int) -> Dataset:
@@ -88,7 +93,7 @@ def train_once(
         "learning_rate": 0.1,
         "precision": "fp32",
         "save_every": "never",
-        "batching": "packed" if kind == "packed" else "padded",
+        "batching": "padded" if kind.endswith("padded") else "packed",
         "extra": {"optim": "sgd"},
     }
     recipe = Recipe.model_validate({"task": "cola", "model": {"checkpoint": "./tiny"}, "train": train})

@@ -16,15 +16,15 @@ from finetune.batching import (
     Slot,
     SlotDataset,
     TrainBatches,
-    cut_batch,
     order_batches,
     order_for_evaluation,
     plan_batch,
+    share_tokens,
 )
 from finetune.errors import RecipeError
 from finetune.features import EncodedRow, Features
 
-KINDS = st.sampled_from(["grouped", "padded"])
+KINDS = st.sampled_from(["packed", "grouped", "padded"])
 SEEDS = st.integers(0, 2**32 - 1)
 
 
@@ -93,7 +93,8 @@ def test_shares_are_never_empty_nor_larger_than_planned_and_fillers_stand_alone(
     for step in steps_of(lengths, plan, batching, seed):
         assert len(step) == plan.processes * plan.accumulation
         for micro in step:
-            assert 1 <= len(micro) <= plan.micro
+            # Packed batches are shared out by tokens, so their rows are as many on average.
+            assert 1 <= len(micro) <= (plan.examples if batching == "packed" else plan.micro)
             assert len(micro) == 1 or not any(slot.is_filler for slot in micro)
 
 
@@ -201,10 +202,24 @@ def test_a_batch_that_does_not_divide_shows_the_arithmetic(arguments: tuple, mes
 
 def test_the_last_batch_is_shared_out_evenly() -> None:
     plan = plan_batch(16, 4, 2)
-    shares = [cut_batch(np.arange(10), plan, step, process) for step in range(2) for process in range(2)]
-    assert [len(share) for share in shares] == [3, 3, 2, 2]
-    few = [cut_batch(np.array([7]), plan, step, process) for step in range(2) for process in range(2)]
-    assert few == [[Slot(7)], *[[Slot(7, is_filler=True)]] * 3]
+
+    def counts(rows: int) -> list[tuple[int, int]]:
+        """Return how many rows and fillers each process has in each accumulation step."""
+        shares = [list(TrainBatches(np.full(rows, 5), plan, "padded", 1, process)) for process in range(2)]
+        micros = [shares[process][step] for step in range(2) for process in range(2)]
+        return [(sum(not slot.is_filler for slot in micro), sum(slot.is_filler for slot in micro)) for micro in micros]
+
+    assert counts(10) == [(3, 0), (3, 0), (2, 0), (2, 0)]
+    assert counts(1) == [(1, 0), (0, 1), (0, 1), (0, 1)]
+
+
+@given(st.lists(st.integers(1, 300), min_size=1, max_size=40), st.integers(1, 6))
+@settings(max_examples=100, deadline=None)
+def test_shares_of_a_packed_batch_hold_about_as_many_tokens(lengths: list[int], count: int) -> None:
+    shares = share_tokens(np.array(lengths), count)
+    assert sorted(row for share in shares for row in share) == list(range(len(lengths)))
+    tokens = [sum(lengths[row] for row in share) for share in shares]
+    assert max(tokens) - min(tokens) <= max(lengths)
 
 
 def row(tokens: int, label: int = 0, *, has_types: bool = False) -> EncodedRow:

@@ -8,6 +8,7 @@ import pytest
 from datasets import Dataset
 from transformers import BertConfig, GPT2Config, PretrainedConfig, RobertaConfig
 
+from finetune.batching import Collator
 from finetune.checkpoint import Checkpoint
 from finetune.errors import RecipeError
 from finetune.features import choose_max_length, encode_features
@@ -94,9 +95,11 @@ def test_an_empty_text_still_has_a_token_and_a_finite_answer(any_checkpoint: Che
     among = encode_features(examples_of(["", "a dog likes the cat"]), loaded.tokenizer, 64)
     assert (alone.lengths >= 1).all()
     assert alone.truncated == 0
-    answer = predict_logits(loaded.model, alone, 8)
+    answer = predict_logits(loaded.model, alone, Collator(loaded.tokenizer.pad_token_id), 8)
     assert np.isfinite(answer).all()
-    np.testing.assert_allclose(predict_logits(loaded.model, among, 8)[:1], answer, atol=1e-6)
+    np.testing.assert_allclose(
+        predict_logits(loaded.model, among, Collator(loaded.tokenizer.pad_token_id), 8)[:1], answer, atol=1e-6
+    )
 
 
 def test_rows_without_labels_can_be_encoded(tiny_bert: Path) -> None:
@@ -151,7 +154,7 @@ def test_a_row_of_the_longest_allowed_length_goes_through_the_model(any_checkpoi
     limit = choose_max_length(None, loaded.model.config, loaded.tokenizer)
     features = encode_features(examples_of(["dog " * 200]), loaded.tokenizer, limit)
     assert features.lengths.tolist() == [limit]
-    assert np.isfinite(predict_logits(loaded.model, features, 8)).all()
+    assert np.isfinite(predict_logits(loaded.model, features, Collator(loaded.tokenizer.pad_token_id), 8)).all()
 
 
 @pytest.mark.parametrize("pairs", [None, ["some red bird likes the old garden", ""] * 10])

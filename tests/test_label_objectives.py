@@ -20,6 +20,7 @@ from finetune.objective import StartsHead, TrainedObjective
 from finetune.objectives import multilabel, regression
 from finetune.objectives.multilabel import Multilabel
 from finetune.objectives.regression import Regression
+from finetune.packing import Packer
 from finetune.predictions import read_answers
 from finetune.recipe import Recipe
 from finetune.run_dir import RunDir
@@ -38,10 +39,10 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
 
 
 def objective_of(kind: str, checkpoint: Checkpoint) -> Regression | Multilabel:
-    tokenizer = load_tokenizer(checkpoint)
+    tokenizer, layout = load_tokenizer(checkpoint), Packer(is_narrow=True)
     if kind == "regression":
-        return Regression(tokenizer, 64, train_mean=3.5)
-    return Multilabel(tokenizer, 64, (2.0, 1.0, 5.0))
+        return Regression(tokenizer, 64, layout, train_mean=3.5)
+    return Multilabel(tokenizer, 64, layout, (2.0, 1.0, 5.0))
 
 
 def examples_of(kind: str, rows: int) -> Dataset:
@@ -150,7 +151,7 @@ def test_a_new_head_begins_at_the_mean_and_a_kept_one_as_it_was(
     family: str, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     start = open_start(Checkpoint(request.getfixturevalue(f"tiny_{family}"), "tiny", "0" * 64))
-    objective = Regression(start.tokenizer, 64, train_mean=3.5)
+    objective = Regression(start.tokenizer, 64, Packer(is_narrow=True), train_mean=3.5)
     assert isinstance(objective, StartsHead)
     torch.manual_seed(1)
     loaded = load_model(start, objective, ())
@@ -160,7 +161,11 @@ def test_a_new_head_begins_at_the_mean_and_a_kept_one_as_it_was(
     assert said == pytest.approx(0.0 if family == "gpt2" else 3.5, abs=0.5)
     loaded.model.save_pretrained(tmp_path)
     loaded.tokenizer.save_pretrained(tmp_path)
-    again = load_model(open_start(Checkpoint(tmp_path, "kept", "0" * 64)), Regression(start.tokenizer, 64, 100.0), ())
+    again = load_model(
+        open_start(Checkpoint(tmp_path, "kept", "0" * 64)),
+        Regression(start.tokenizer, 64, Packer(is_narrow=True), 100.0),
+        (),
+    )
     kept = objective.answer(again.model, features, 20)
     np.testing.assert_allclose(kept.predicted.mean(), said, atol=1e-5)
 
@@ -230,7 +235,7 @@ def write_recipe(work: Path, tiny: Path, kind: str, rows: int = 300) -> None:
     columns = "label: number" if kind == "regression" else f"labels: [{', '.join(NAMES[kind])}]"
     (work / "r.yaml").write_text(
         f"task: {kind}\nmodel: {{checkpoint: {tiny}}}\ndata: {{path: rows.csv, columns: {{text: text, {columns}}}}}\n"
-        "train: {max_steps: 120, batch_size: 32, learning_rate: 3.0e-3, precision: fp32, threads: 1}\n"
+        "train: {max_steps: 120, batch_size: 32, batching: grouped, learning_rate: 3.0e-3, precision: fp32, threads: 1}\n"
         "evaluate: {bootstrap: 200}\n"
     )
 

@@ -14,6 +14,7 @@ from finetune.language_baselines import unigram_answers
 from finetune.masking import build_masking
 from finetune.objectives.causal_lm import CausalLM
 from finetune.objectives.masked_lm import MaskedLM
+from finetune.packing import Packer
 from finetune.start import load_tokenizer
 from tests.tiny import build_sentences
 
@@ -23,7 +24,7 @@ TEST = Dataset.from_dict({"text": [text * 3 for text, _ in build_sentences(12, s
 
 def test_each_token_of_a_causal_model_costs_what_its_frequency_in_train_says(tiny_gpt2: Path) -> None:
     tokenizer = load_tokenizer(Checkpoint(tiny_gpt2, "tiny", "0" * 64))
-    objective = CausalLM(tokenizer, 16)
+    objective = CausalLM(tokenizer, 16, Packer())
     train, test = objective.encode(TRAIN, "train"), objective.encode(TEST, "test")
     answers = unigram_answers(objective, train, test, vocabulary=320)
 
@@ -43,7 +44,7 @@ def test_each_token_of_a_causal_model_costs_what_its_frequency_in_train_says(tin
 
 def test_of_a_masked_model_exactly_the_masked_tokens_are_asked(tiny_bert: Path) -> None:
     tokenizer = load_tokenizer(Checkpoint(tiny_bert, "tiny", "0" * 64))
-    objective = MaskedLM(tokenizer, 16, build_masking(tokenizer, 0.3, whole_words=False))
+    objective = MaskedLM(tokenizer, 16, Packer(), build_masking(tokenizer, 0.3, whole_words=False))
     train, test = objective.encode(TRAIN, "train"), objective.encode(TEST, "test")
     answers = unigram_answers(objective, train, test, vocabulary=len(tokenizer))
     counts = Counter(

@@ -39,7 +39,8 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Tiny]:
         return Tiny(Checkpoint(folder, "tiny", "0" * 64))
 
     encoder, decoder = build("bert"), build("gpt2")
-    return {"masked": encoder, "padded": decoder, "packed": decoder, "classification": decoder}
+    kinds = {"masked": encoder, "causal": decoder, "classification": decoder}
+    return kinds | {f"{kind}-padded": tiny for kind, tiny in kinds.items()}
 
 
 def collate(objective: Objective, features: Any, seed: int = 0, epoch: int = 0) -> dict[str, torch.Tensor]:
@@ -49,7 +50,7 @@ def collate(objective: Objective, features: Any, seed: int = 0, epoch: int = 0) 
     return {name: tensor for name, tensor in batch.items() if not name.endswith("_count")}
 
 
-@pytest.mark.parametrize("kind", ["masked", "padded", "packed", "classification"])
+@pytest.mark.parametrize("kind", ["masked", "masked-padded", "causal", "causal-padded", "classification"])
 def test_losses_gradients_and_weights_do_not_depend_on_accumulation(
     tiny: dict[str, Tiny], tmp_path: Path, kind: str
 ) -> None:
@@ -58,13 +59,13 @@ def test_losses_gradients_and_weights_do_not_depend_on_accumulation(
 
 
 def test_packed_training_is_padded_training(tiny: dict[str, Tiny], tmp_path: Path) -> None:
-    padded = train_once(tiny["padded"], "padded", tmp_path / "padded", None)
-    assert_same(train_once(tiny["packed"], "packed", tmp_path / "packed", None), padded)
+    padded = train_once(tiny["causal-padded"], "causal-padded", tmp_path / "causal-padded", None)
+    assert_same(train_once(tiny["causal"], "causal", tmp_path / "causal", None), padded)
 
 
 @pytest.mark.processes
 def test_losses_gradients_weights_and_answers_do_not_depend_on_processes(tiny: dict[str, Tiny], tmp_path: Path) -> None:
-    kinds = ("masked", "packed", "classification")
+    kinds = ("masked", "causal", "classification")
     for kind in kinds:
         (tmp_path / kind).mkdir()
         (tmp_path / kind / "checkpoint").symlink_to(tiny[kind].checkpoint.folder)
@@ -82,7 +83,7 @@ def test_losses_gradients_weights_and_answers_do_not_depend_on_processes(tiny: d
         assert_same(found, train_once(tiny[kind], kind, tmp_path / kind / "whole", None))
 
 
-@pytest.mark.parametrize("kind", ["masked", "padded"])
+@pytest.mark.parametrize("kind", ["masked-padded", "causal-padded"])
 def test_the_loss_is_the_mean_that_transformers_gives(tiny: dict[str, Tiny], kind: str) -> None:
     objective = tiny[kind].objective(kind)
     model = tiny[kind].model(objective)
@@ -91,12 +92,14 @@ def test_the_loss_is_the_mean_that_transformers_gives(tiny: dict[str, Tiny], kin
     found = objective.sum_losses(model, dict(batch))[0].item() / asked
     targets = batch.pop("targets")
     # GPT-2 shifts its labels itself.
-    labels = targets if kind == "masked" else torch.nn.functional.pad(targets, (1, 0), value=NOT_PREDICTED)[:, :-1]
+    labels = (
+        targets if kind == "masked-padded" else torch.nn.functional.pad(targets, (1, 0), value=NOT_PREDICTED)[:, :-1]
+    )
     assert found == pytest.approx(model(**batch, labels=labels).loss.item(), rel=1e-5)
 
 
 def test_a_masked_model_is_asked_for_masked_tokens_and_no_others(tiny: dict[str, Tiny]) -> None:
-    objective = tiny["masked"].objective("masked")
+    objective = tiny["masked"].objective("masked-padded")
     features = objective.encode(texts(40), "train")
     batch = collate(objective, features, seed=1, epoch=2)
     assert isinstance(objective, MaskedLM)
@@ -110,7 +113,7 @@ def test_a_masked_model_is_asked_for_masked_tokens_and_no_others(tiny: dict[str,
     assert objective.sum_weights(batch).tolist() == [(batch["targets"] != NOT_PREDICTED).sum()]
 
 
-@pytest.mark.parametrize("kind", ["padded", "packed"])
+@pytest.mark.parametrize("kind", ["causal-padded", "causal"])
 def test_a_causal_model_is_asked_for_every_token_of_a_document_and_its_end_once(
     tiny: dict[str, Tiny], kind: str
 ) -> None:
@@ -124,7 +127,7 @@ def test_a_causal_model_is_asked_for_every_token_of_a_document_and_its_end_once(
     assert sorted(asked.tolist()) == sorted(expected)
 
 
-@pytest.mark.parametrize("kind", ["masked", "padded", "packed", "classification"])
+@pytest.mark.parametrize("kind", ["masked", "masked-padded", "causal", "causal-padded", "classification"])
 def test_fillers_are_asked_for_nothing(tiny: dict[str, Tiny], kind: str) -> None:
     objective = tiny[kind].objective(kind)
     features = objective.encode(texts(5), "train")
@@ -135,7 +138,7 @@ def test_fillers_are_asked_for_nothing(tiny: dict[str, Tiny], kind: str) -> None
     assert not objective.sum_losses(tiny[kind].model(objective), batch)[0].any()
 
 
-@pytest.mark.parametrize("kind", ["masked", "padded", "packed"])
+@pytest.mark.parametrize("kind", ["masked", "masked-padded", "causal", "causal-padded"])
 def test_answers_do_not_depend_on_batch_size_or_processes(
     tiny: dict[str, Tiny], kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -155,7 +158,7 @@ def test_answers_do_not_depend_on_batch_size_or_processes(
     np.testing.assert_allclose(sum(share.losses for share in shares), whole.losses, rtol=1e-5)
 
 
-@pytest.mark.parametrize("kind", ["masked", "padded"])
+@pytest.mark.parametrize("kind", ["masked", "causal-padded"])
 def test_a_measurement_keeps_to_its_budget_of_logits(
     tiny: dict[str, Tiny], kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -172,9 +175,9 @@ def test_a_measurement_keeps_to_its_budget_of_logits(
 
 
 def test_a_document_is_as_likely_as_transformers_finds_its_pieces(tiny: dict[str, Tiny]) -> None:
-    objective = tiny["padded"].objective("padded")
+    objective = tiny["causal-padded"].objective("causal-padded")
     assert isinstance(objective, CausalLM)
-    model, features = tiny["padded"].model(objective).eval(), objective.encode(texts(10), "test")
+    model, features = tiny["causal-padded"].model(objective).eval(), objective.encode(texts(10), "test")
     answers = objective.answer(model, features, 4)
     losses = np.zeros(10)
     for number in range(len(features)):
@@ -225,7 +228,7 @@ def recipe_of(**train: Any) -> Recipe:
     ("kind", "build", "task", "train", "message"),
     [
         (
-            "padded",
+            "causal-padded",
             masked_lm.build,
             "masked-lm",
             {},
@@ -259,22 +262,12 @@ def test_a_checkpoint_that_reads_the_other_way_is_refused_in_a_line(
     assert str(caught.value) == message
 
 
-def test_packing_is_refused_where_it_is_not_known_to_be_exact(tiny: dict[str, Tiny]) -> None:
-    from transformers import OPTConfig
-
-    tokenizer = load_tokenizer(tiny["packed"].checkpoint)
-    with pytest.raises(SettingError, match=r"^train\.batching: packed is known to be exact for gpt2, .*; for opt take"):
-        causal_lm.build(recipe_of(batching="packed"), get_task("causal-lm"), NO_DATA, tokenizer, OPTConfig())
-
-
-def test_a_corpus_shorter_than_a_block_is_refused(tiny: dict[str, Tiny]) -> None:
-    objective = tiny["packed"].objective("packed")
+def test_a_corpus_shorter_than_a_piece_is_refused(tiny: dict[str, Tiny]) -> None:
+    objective = tiny["causal"].objective("causal")
     with pytest.raises(DataError) as caught:
         objective.encode(Dataset.from_dict({"text": ["a dog"]}), "train")
     tokens = len(objective.tokenizer("a dog")["input_ids"]) + 2
-    assert str(caught.value) == (
-        f"train: {tokens} tokens in all, fewer than one block of 16; lower data.max_length, or set train.batching to grouped"
-    )
+    assert str(caught.value) == (f"train: {tokens} tokens in all, fewer than one piece of 16; lower data.max_length")
     assert len(objective.encode(Dataset.from_dict({"text": ["a dog"]}), "test")) == 1
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from finetune.batching import Collator
 from finetune.checkpoint import Checkpoint, find_checkpoint
 from finetune.errors import DataError
 from finetune.features import choose_max_length, encode_features
@@ -41,7 +42,7 @@ def logits_of(loaded: LoadedModel, texts: list[str], batch_size: int, pad_to: in
     from datasets import Dataset
 
     features = encode_features(Dataset.from_dict({"text": texts}), loaded.tokenizer, 64)
-    return predict_logits(loaded.model, features, batch_size, pad_to=pad_to)
+    return predict_logits(loaded.model, features, Collator(loaded.tokenizer.pad_token_id, pad_to), batch_size)
 
 
 def test_the_head_is_drawn_from_the_seed_and_the_body_is_the_checkpoint_s(checkpoint: Checkpoint) -> None:
@@ -130,12 +131,12 @@ def test_roberta_takes_512_tokens_of_514_positions(tiny_roberta: Path, tmp_path:
 
     features = encode_features(Dataset.from_dict({"text": ["dog " * 500]}), tokenizer, longest)
     assert int(features.lengths[0]) == longest and features.truncated == 1
-    assert np.isfinite(predict_logits(load(checkpoint, 1).model, features, 1)).all()
+    assert np.isfinite(predict_logits(load(checkpoint, 1).model, features, Collator(0), 1)).all()
 
 
 def test_counted_parameters_are_those_of_the_loaded_model(checkpoint: Checkpoint) -> None:
     start = open_start(checkpoint)
-    counted = count_parameters(start, Classification(start.tokenizer, 64), LABELS)
+    counted = count_parameters(start, Classification(start.tokenizer, 64, Collator(0)), LABELS)
     assert counted == load(checkpoint, 1).model.num_parameters()
 
 

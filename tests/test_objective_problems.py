@@ -101,11 +101,6 @@ def test_what_an_objective_can_do_is_not_refused(work: Path, task: str, text: st
             "train: {auxiliary_lm_weight: 0.5}",
             "3: train.auxiliary_lm_weight: next sentence prediction has no use for it; it is for classification",
         ),
-        (
-            "masked-lm",
-            "data: {path: a.txt}\ntrain: {batching: packed}",
-            "4: train.batching: packed is for causal language models; task masked-lm takes grouped or padded",
-        ),
         ("blimp", "", "1: train: task blimp only measures; state train: null"),
         (
             "cola",
@@ -174,16 +169,15 @@ def test_what_an_objective_can_not_do_is_one_line(work: Path, task: str, text: s
 def test_all_that_does_not_fit_comes_at_once(work: Path) -> None:
     text = (
         "data:\n  path: a.csv\n  columns: {text: a, text_pair: b}\n  documents: line\n"
-        "train:\n  class_weights: balanced\n  batching: packed\nevaluate:\n  temperature: true\n  prompt: {}\n"
+        "train:\n  class_weights: balanced\nevaluate:\n  temperature: true\n  prompt: {}\n"
     )
     found = problems(work, "regression", text)
     assert [problem.split(": ")[:2] for problem in found] == [
         ["5", "data.columns"],
         ["6", "data.documents"],
         ["8", "train.class_weights"],
-        ["9", "train.batching"],
-        ["11", "evaluate.temperature"],
-        ["12", "evaluate.prompt"],
+        ["10", "evaluate.temperature"],
+        ["11", "evaluate.prompt"],
     ]
 
 

@@ -12,11 +12,12 @@ import torch
 from transformers import Trainer
 
 from finetune import trainer
-from finetune.batching import plan_batch
+from finetune.batching import Collator, plan_batch
 from finetune.checkpoint import Checkpoint
 from finetune.errors import InvalidResultError, RecipeError
 from finetune.features import Features, encode_features
 from finetune.objectives.classification import Classification
+from finetune.packing import Packer
 from finetune.recipe import Recipe
 from finetune.run_dir import RunDir
 from finetune.start import load_tokenizer
@@ -58,7 +59,10 @@ def recipe(**train: object) -> Recipe:
 
 def classification(checkpoint: Checkpoint, weights: tuple[float, ...] | None, settings: Recipe) -> Classification:
     assert settings.train is not None
-    return Classification(load_tokenizer(checkpoint), 64, weights, settings.train.label_smoothing)
+    tokenizer = load_tokenizer(checkpoint)
+    is_packed = settings.train.batching == "packed"
+    layout = Packer(is_narrow=True) if is_packed else Collator(tokenizer.pad_token_id)
+    return Classification(tokenizer, 64, layout, weights, settings.train.label_smoothing)
 
 
 def train_once(
@@ -84,7 +88,9 @@ def train_once(
     return [json.loads(line) for line in RunDir(folder).events.read_text().splitlines()]
 
 
-@pytest.mark.parametrize("train", [{}, {"label_smoothing": 0.1}, {"max_grad_norm": 0.05}, {"batching": "padded"}])
+@pytest.mark.parametrize(
+    "train", [{}, {"label_smoothing": 0.1}, {"max_grad_norm": 0.05}, {"batching": "padded"}, {"batching": "grouped"}]
+)
 @pytest.mark.parametrize("weights", [None, (0.7, 1.9)])
 def test_losses_and_gradients_do_not_depend_on_accumulation(
     no_dropout: Checkpoint, tmp_path: Path, train: dict, weights: tuple[float, ...] | None
@@ -179,6 +185,7 @@ def test_best_weights_on_dev_are_the_ones_kept(no_dropout: Checkpoint, tmp_path:
     settings = recipe(keep_best=True, epochs=4, learning_rate=3e-3)
     dev = encode(no_dropout, 40, seed=9)
     loaded = load_classifier(no_dropout, LABELS)
+    objective = classification(no_dropout, None, settings)
     outcome = train_model(
         loaded,
         encode(no_dropout, 64),
@@ -189,7 +196,7 @@ def test_best_weights_on_dev_are_the_ones_kept(no_dropout: Checkpoint, tmp_path:
         seed=1,
         precision="fp32",
         metric="matthews_correlation",
-        objective=classification(no_dropout, None, settings),
+        objective=objective,
         title="",
     )
     scores = [
@@ -199,7 +206,7 @@ def test_best_weights_on_dev_are_the_ones_kept(no_dropout: Checkpoint, tmp_path:
     ]
     assert len(scores) == 4
     assert outcome.dev_score == max(scores)
-    answers = build_answers(dev.labels, probabilities_of(predict_logits(loaded.model, dev, 16)))
+    answers = build_answers(dev.labels, probabilities_of(predict_logits(loaded.model, dev, objective.layout, 16)))
     kept = score("matthews_correlation", answers).value
     assert kept == pytest.approx(max(scores))
 

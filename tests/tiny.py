@@ -114,12 +114,13 @@ def build_tiny_checkpoint(family: str, folder: Path, dropout: float = 0.1, layer
 
 def load_classifier(checkpoint: "Checkpoint", labels: Sequence[str], *, may_draw_head: bool = True) -> "LoadedModel":
     """Return a checkpoint as a classifier of these labels."""
+    from finetune.batching import Collator
     from finetune.model import load_model
     from finetune.objectives.classification import Classification
     from finetune.start import open_start
 
     start = open_start(checkpoint)
-    return load_model(start, Classification(start.tokenizer, 64), labels, may_draw_head=may_draw_head)
+    return load_model(start, Classification(start.tokenizer, 64, Collator(0)), labels, may_draw_head=may_draw_head)
 
 
 def load_tokenizer(folder: Path, **options: Any) -> Any:
@@ -130,12 +131,11 @@ def load_tokenizer(folder: Path, **options: Any) -> Any:
 
 
 def _train_tokenizer(family: str) -> Any:
-    from transformers import BertTokenizer, GPT2Tokenizer, RobertaTokenizer
+    from finetune.recipe_sections import TokenizerSettings
+    from finetune.tokenizer_training import train_tokenizer
 
     texts = [text for text, _ in build_sentences(400)]
-    kind = {"bert": BertTokenizer, "distilbert": BertTokenizer, "gpt2": GPT2Tokenizer, "roberta": RobertaTokenizer}[
-        family
-    ]
-    tokenizer = kind().train_new_from_iterator(texts, vocab_size=300)
+    architecture: Any = family
+    tokenizer = train_tokenizer(texts, architecture, TokenizerSettings(vocabulary=300))
     tokenizer.model_max_length = 64
     return tokenizer

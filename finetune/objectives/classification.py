@@ -12,12 +12,14 @@ import torch
 from torch import Tensor, nn
 
 from finetune.answers import Answers, build_answers
-from finetune.batching import Collator, Slot, pad_rows
+from finetune.batching import Layout, Slot
 from finetune.data_checks import read_column
 from finetune.errors import SettingError
 from finetune.features import EncodedRow, FeatureRows, Features, choose_max_length, encode_features
 from finetune.loss import balanced_class_weights, row_losses
 from finetune.masking import NOT_PREDICTED
+from finetune.packing import choose_layout
+from finetune.pooling import pooled_logits
 from finetune.predict import predict_logits, probabilities_of
 from finetune.sentence_likelihood import is_causal
 from finetune.supervised_head import compare_through_embeddings, count_supervised
@@ -37,6 +39,7 @@ class Classification:
     """Learn the label of each row.
 
     Attributes:
+        layout: how rows become tensors, padded or packed.
         class_weights: weight of each class in the loss, or None for equal ones.
         auxiliary_lm_weight: weight of a second term, the loss of predicting each of the row's tokens from those before it
             (Radford et al. 2018, equation 5).
@@ -48,6 +51,7 @@ class Classification:
 
     tokenizer: "PreTrainedTokenizerBase"
     max_length: int
+    layout: Layout
     class_weights: tuple[float, ...] | None = None
     label_smoothing: float = 0.0
     auxiliary_lm_weight: float = 0.0
@@ -56,25 +60,25 @@ class Classification:
         """Return the features of all examples."""
         return encode_features(examples, self.tokenizer, self.max_length)
 
-    def collate(self, rows: Sequence[tuple[EncodedRow, Slot]]) -> dict[str, Tensor]:
-        """Return padded rows with `labels` and `weights` (batch,), maybe `targets` (batch, tokens); a filler weighs nothing."""
-        batch = Collator(self.tokenizer.pad_token_id)(rows)
+    def collate(self, rows: Sequence[tuple[EncodedRow, Slot]]) -> dict[str, Any]:
+        """Return rows with `labels` and `weights` (batch,), maybe `targets` (batch, tokens); a filler weighs nothing."""
+        batch = self.layout(rows)
         if self.class_weights is not None:
             batch["weights"] = batch["weights"] * torch.tensor(self.class_weights)[batch["labels"]]
         if self.auxiliary_lm_weight:
-            batch["targets"] = pad_rows([following_tokens(row, slot) for row, slot in rows], NOT_PREDICTED)
+            batch["targets"] = self.layout.lay_out([following_tokens(row, slot) for row, slot in rows], NOT_PREDICTED)
         return batch
 
-    def sum_weights(self, batch: dict[str, Tensor]) -> Tensor:
+    def sum_weights(self, batch: dict[str, Any]) -> Tensor:
         """Return the summed weight of the rows, and the number of predicted tokens where these are learnt too, (terms,)."""
         rows = batch["weights"].sum()
         return torch.stack([rows, count_supervised(batch["targets"])]) if "targets" in batch else rows[None]
 
-    def sum_losses(self, model: nn.Module, batch: dict[str, Tensor]) -> tuple[Tensor, Any]:
+    def sum_losses(self, model: nn.Module, batch: dict[str, Any]) -> tuple[Tensor, Any]:
         """Return the weighted sum of the rows' cross-entropies, maybe that of their tokens, (terms,), and the model's outputs."""
         labels, weights, targets = batch.pop("labels"), batch.pop("weights"), batch.pop("targets", None)
-        outputs = model(**batch, output_hidden_states=targets is not None)
-        rows = (row_losses(outputs.logits, labels, self.label_smoothing) * weights).sum()
+        logits, outputs = pooled_logits(model, batch, output_hidden_states=targets is not None)
+        rows = (row_losses(logits, labels, self.label_smoothing) * weights).sum()
         if targets is None:
             return rows[None], outputs
         tokens = compare_through_embeddings(model, outputs.hidden_states[-1], targets).sum()
@@ -84,7 +88,7 @@ class Classification:
         self, model: "PreTrainedModel", features: FeatureRows, batch_size: int, *, process: int = 0, processes: int = 1
     ) -> Answers:
         """Return the label and probabilities of every row."""
-        logits = predict_logits(model, features, batch_size, process=process, processes=processes)
+        logits = predict_logits(model, features, self.layout, batch_size, process=process, processes=processes)
         return build_answers(features.labels, probabilities_of(logits))
 
 
@@ -97,15 +101,17 @@ def build(
         SettingError: max_length, class weights or a language-model loss don't fit the checkpoint or the labels.
     """
     limit = choose_max_length(recipe.data.max_length, config, tokenizer)
+    lm_weight = recipe.train.auxiliary_lm_weight if recipe.train else 0.0
+    layout = choose_layout(recipe, tokenizer, config, limit, is_narrow=not lm_weight)
     if recipe.train is None:
-        return Classification(tokenizer, limit)
-    lm_weight = recipe.train.auxiliary_lm_weight
+        return Classification(tokenizer, limit, layout)
     if lm_weight and not is_causal(config):
         raise SettingError(
             "train.auxiliary_lm_weight",
             f"found {lm_weight:g}, but a {config.model_type} sees each token it would have to predict; leave it out",
         )
-    return Classification(tokenizer, limit, class_weights_of(recipe, data), recipe.train.label_smoothing, lm_weight)
+    weights = class_weights_of(recipe, data)
+    return Classification(tokenizer, limit, layout, weights, recipe.train.label_smoothing, lm_weight)
 
 
 def class_weights_of(recipe: "Recipe", data: "TaskData") -> tuple[float, ...] | None:

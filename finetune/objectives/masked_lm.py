@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from finetune.answers import LanguageAnswers
-from finetune.batching import Collator, Slot, pad_rows
+from finetune.batching import Layout, Slot
 from finetune.errors import SettingError
 from finetune.features import EncodedRow, FeatureRows
 from finetune.likelihoods import answer_examples, sum_likelihoods
 from finetune.masking import NOT_PREDICTED, Masking, build_masking
+from finetune.packing import choose_layout
 from finetune.recipe_sections import TrainSettings
 from finetune.sentence_likelihood import is_causal
 from finetune.supervised_head import count_supervised, predict_supervised
@@ -32,7 +33,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class MaskedLM:
-    """Learn what stands behind the masks of each piece."""
+    """Learn what stands behind the masks of each piece.
+
+    Attributes:
+        layout: how pieces become tensors, padded or packed.
+    """
 
     model_class: ClassVar[str] = "AutoModelForMaskedLM"
     problem_type: ClassVar[None] = None
@@ -40,6 +45,7 @@ class MaskedLM:
 
     tokenizer: "PreTrainedTokenizerBase"
     max_length: int
+    layout: Layout
     masking: Masking
 
     @property
@@ -53,19 +59,19 @@ class MaskedLM:
             examples, self.tokenizer, self.max_length, part=part, whole_words=self.masking.whole_words
         )
 
-    def collate(self, rows: Sequence[tuple[EncodedRow, Slot]]) -> dict[str, Tensor]:
-        """Return padded rows as they are seen, with `targets` (batch, tokens): what stood there, or NOT_PREDICTED."""
+    def collate(self, rows: Sequence[tuple[EncodedRow, Slot]]) -> dict[str, Any]:
+        """Return rows as they are seen, with `targets` (batch, tokens): what stood there, or NOT_PREDICTED."""
         masked = [self.masking.mask_row(row, slot) for row, slot in rows]
         seen = [(replace(row, input_ids=ids), slot) for (row, slot), (ids, _) in zip(rows, masked, strict=True)]
-        batch = Collator(self.tokenizer.pad_token_id)(seen)
+        batch = self.layout(seen)
         del batch["labels"], batch["weights"]
-        return batch | {"targets": pad_rows([targets for _, targets in masked], NOT_PREDICTED)}
+        return batch | {"targets": self.layout.lay_out([targets for _, targets in masked], NOT_PREDICTED)}
 
-    def sum_weights(self, batch: dict[str, Tensor]) -> Tensor:
+    def sum_weights(self, batch: dict[str, Any]) -> Tensor:
         """Return the number of masked tokens, (1,)."""
         return count_supervised(batch["targets"])[None]
 
-    def sum_losses(self, model: nn.Module, batch: dict[str, Tensor]) -> tuple[Tensor, Any]:
+    def sum_losses(self, model: nn.Module, batch: dict[str, Any]) -> tuple[Tensor, Any]:
         """Return the summed cross-entropies of the masked tokens, (1,), and the model's outputs."""
         losses, _, outputs = predict_supervised(model, batch, batch.pop("targets"))
         return losses.sum()[None], outputs
@@ -108,4 +114,5 @@ def build(
     # A model that is only measured is asked as a trained one would be.
     train = recipe.train or TrainSettings()
     masking = build_masking(tokenizer, train.mask_probability, whole_words=train.whole_word_masking)
-    return MaskedLM(tokenizer, choose_piece_length(recipe.data.max_length, config, tokenizer), masking)
+    limit = choose_piece_length(recipe.data.max_length, config, tokenizer)
+    return MaskedLM(tokenizer, limit, choose_layout(recipe, tokenizer, config, limit), masking)

@@ -13,11 +13,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from finetune.answers import MultilabelAnswers, build_multilabel_answers
-from finetune.batching import Collator, Slot
+from finetune.batching import Layout, Slot
 from finetune.data_checks import read_column
 from finetune.errors import SettingError
 from finetune.features import EncodedRow, FeatureRows, Features, choose_max_length, encode_features
 from finetune.head_bias import set_head_bias
+from finetune.packing import choose_layout
+from finetune.pooling import pooled_logits
 from finetune.predict import predict_logits
 
 if TYPE_CHECKING:
@@ -34,6 +36,7 @@ class Multilabel:
     """Learn which labels hold for each row.
 
     Attributes:
+        layout: how rows become tensors, padded or packed.
         positive_weights: how much more a row counts for a label that it has than for one that it hasn't, or None for as much.
         odds: of each label in the train rows, rows that have it over rows that haven't; None where there are no train rows.
     """
@@ -44,6 +47,7 @@ class Multilabel:
 
     tokenizer: "PreTrainedTokenizerBase"
     max_length: int
+    layout: Layout
     positive_weights: tuple[float, ...] | None = None
     odds: tuple[float, ...] | None = None
 
@@ -59,21 +63,21 @@ class Multilabel:
         """Return the features of all examples."""
         return encode_features(examples, self.tokenizer, self.max_length)
 
-    def collate(self, rows: Sequence[tuple[EncodedRow, Slot]]) -> dict[str, Tensor]:
-        """Return padded rows with `labels` (batch, labels) and `weights` (batch,); a filler weighs nothing."""
-        return Collator(self.tokenizer.pad_token_id)(rows)
+    def collate(self, rows: Sequence[tuple[EncodedRow, Slot]]) -> dict[str, Any]:
+        """Return rows with `labels` (batch, labels) and `weights` (batch,); a filler weighs nothing."""
+        return self.layout(rows)
 
-    def sum_weights(self, batch: dict[str, Tensor]) -> Tensor:
+    def sum_weights(self, batch: dict[str, Any]) -> Tensor:
         """Return the number of rows, (1,)."""
         return batch["weights"].sum()[None]
 
-    def sum_losses(self, model: nn.Module, batch: dict[str, Tensor]) -> tuple[Tensor, Any]:
+    def sum_losses(self, model: nn.Module, batch: dict[str, Any]) -> tuple[Tensor, Any]:
         """Return the sum over rows of the mean cross-entropy of a row's labels, (1,), and the model's outputs."""
         labels, weights = batch.pop("labels"), batch.pop("weights")
-        outputs = model(**batch)
+        logits, outputs = pooled_logits(model, batch)
         positive = None if self.positive_weights is None else torch.tensor(self.positive_weights, device=labels.device)
         losses = functional.binary_cross_entropy_with_logits(
-            outputs.logits.float(), labels, reduction="none", pos_weight=positive
+            logits.float(), labels, reduction="none", pos_weight=positive
         )
         return (losses.mean(dim=1) * weights).sum()[None], outputs
 
@@ -83,7 +87,7 @@ class Multilabel:
         """Return the labels and probabilities of every row."""
         from scipy.special import expit
 
-        logits = predict_logits(model, features, batch_size, process=process, processes=processes)
+        logits = predict_logits(model, features, self.layout, batch_size, process=process, processes=processes)
         return build_multilabel_answers(features.labels, expit(logits.astype(np.float64)))
 
 
@@ -97,7 +101,8 @@ def build(
     """
     limit = choose_max_length(recipe.data.max_length, config, tokenizer)
     odds = _odds_of(data)
-    return Multilabel(tokenizer, limit, _positive_weights_of(recipe, data, odds), odds)
+    layout = choose_layout(recipe, tokenizer, config, limit, is_narrow=True)
+    return Multilabel(tokenizer, limit, layout, _positive_weights_of(recipe, data, odds), odds)
 
 
 def _odds_of(data: "TaskData") -> tuple[float, ...] | None:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from transformers.models.auto.modeling_auto import MODEL_FOR_NEXT_SENTENCE_PREDICTION_MAPPING_NAMES
 
 from finetune.answers import Answers
-from finetune.batching import Slot
+from finetune.batching import Layout, Slot
 from finetune.features import EncodedRow, FeatureRows
 from finetune.objectives import classification
 from finetune.objectives.classification import Classification
@@ -43,19 +43,24 @@ class NextSentence:
     problem_type: str | None
     measures_start: bool
 
+    @property
+    def layout(self) -> Layout:
+        """How pairs become tensors, padded or packed."""
+        return self.classifier.layout
+
     def encode(self, examples: "Dataset", part: "Part") -> PairFeatures:
         """Return the features of all pairs."""
         return encode_pairs(examples, self.classifier.tokenizer, self.classifier.max_length)
 
-    def collate(self, rows: Sequence[tuple[EncodedRow, Slot]]) -> dict[str, Tensor]:
-        """Return padded pairs with `labels` and `weights` (batch,)."""
+    def collate(self, rows: Sequence[tuple[EncodedRow, Slot]]) -> dict[str, Any]:
+        """Return pairs with `labels` and `weights` (batch,)."""
         return self.classifier.collate(rows)
 
-    def sum_weights(self, batch: dict[str, Tensor]) -> Tensor:
+    def sum_weights(self, batch: dict[str, Any]) -> Tensor:
         """Return the summed weight of the pairs, (1,)."""
         return self.classifier.sum_weights(batch)
 
-    def sum_losses(self, model: nn.Module, batch: dict[str, Tensor]) -> tuple[Tensor, Any]:
+    def sum_losses(self, model: nn.Module, batch: dict[str, Any]) -> tuple[Tensor, Any]:
         """Return the weighted sum of the pairs' cross-entropies, (1,), and the model's outputs."""
         return self.classifier.sum_losses(model, batch)
 

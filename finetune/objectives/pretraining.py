@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from finetune.answers import LanguageAnswers, build_answers, build_language_answers
-from finetune.batching import Slot, order_for_evaluation
+from finetune.batching import Layout, Slot, order_for_evaluation
 from finetune.errors import SettingError
 from finetune.features import EncodedRow, FeatureRows
-from finetune.likelihoods import choose_tokens_a_pass, measure_rows, sum_by_row
+from finetune.likelihoods import choose_tokens_a_pass, measure_rows, rows_of_targets, sum_by_row
 from finetune.loss import row_losses
 from finetune.masking import NOT_PREDICTED
 from finetune.objectives import masked_lm
@@ -47,6 +47,11 @@ class Pretraining:
     language: MaskedLM
 
     @property
+    def layout(self) -> Layout:
+        """How pairs become tensors, padded or packed."""
+        return self.language.layout
+
+    @property
     def max_length(self) -> int:
         """Most tokens of a pair."""
         return self.language.max_length
@@ -61,18 +66,18 @@ class Pretraining:
         language = self.language
         return encode_pairs(examples, language.tokenizer, language.max_length, whole_words=language.masking.whole_words)
 
-    def collate(self, rows: Sequence[tuple[EncodedRow, Slot]]) -> dict[str, Tensor]:
-        """Return masked and padded pairs with `targets` (batch, tokens), `labels` and `weights` (batch,); a filler weighs nothing."""
+    def collate(self, rows: Sequence[tuple[EncodedRow, Slot]]) -> dict[str, Any]:
+        """Return masked pairs with `targets` (batch, tokens), `labels` and `weights` (batch,); a filler weighs nothing."""
         return self.language.collate(rows) | {
             "labels": torch.tensor([int(row.label) for row, _ in rows]),
             "weights": torch.tensor([0.0 if slot.is_filler else 1.0 for _, slot in rows]),
         }
 
-    def sum_weights(self, batch: dict[str, Tensor]) -> Tensor:
+    def sum_weights(self, batch: dict[str, Any]) -> Tensor:
         """Return the number of masked tokens and that of pairs, (2,)."""
         return torch.cat([self.language.sum_weights(batch), batch["weights"].sum()[None]])
 
-    def sum_losses(self, model: nn.Module, batch: dict[str, Tensor]) -> tuple[Tensor, Any]:
+    def sum_losses(self, model: nn.Module, batch: dict[str, Any]) -> tuple[Tensor, Any]:
         """Return the summed cross-entropies of masked tokens and of pairs, (2,), and the model's outputs."""
         targets, labels, weights = (batch.pop(name) for name in ("targets", "labels", "weights"))
         outputs = _ask(model, batch, targets)
@@ -85,11 +90,12 @@ class Pretraining:
     ) -> LanguageAnswers:
         """Return how likely the masked tokens of each pair were, and whether its second span follows, from the same masked input."""
 
-        def measure(batch: dict[str, Tensor]) -> NDArray[np.float64]:
+        def measure(batch: dict[str, Any]) -> NDArray[np.float64]:
             targets = batch.pop("targets")
             del batch["labels"], batch["weights"]
             outputs = _ask(model, batch, targets)
-            sums = sum_by_row(*compare_tokens(outputs.prediction_logits, targets), targets)
+            rows = rows_of_targets(targets, batch.get("packed_bounds"))
+            sums = sum_by_row(*compare_tokens(outputs.prediction_logits, targets), rows)
             return np.concatenate([sums, outputs.seq_relationship_logits.double().cpu().numpy().T])
 
         share = self.mask_probability
@@ -103,7 +109,7 @@ class Pretraining:
         return self.language.predictable_tokens(row)
 
 
-def _ask(model: nn.Module, batch: dict[str, Tensor], targets: Tensor) -> Any:
+def _ask(model: nn.Module, batch: dict[str, Any], targets: Tensor) -> Any:
     """Return the outputs of both heads, that of the vocabulary at supervised positions alone."""
     with supervised_only(model, targets != NOT_PREDICTED):
         return model(**batch)

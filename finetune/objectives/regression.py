@@ -12,10 +12,12 @@ import numpy as np
 from torch import Tensor, nn
 
 from finetune.answers import RegressionAnswers, build_regression_answers
-from finetune.batching import Collator, Slot
+from finetune.batching import Layout, Slot
 from finetune.data_checks import read_column
 from finetune.features import EncodedRow, FeatureRows, Features, choose_max_length, encode_features
 from finetune.head_bias import set_head_bias
+from finetune.packing import choose_layout
+from finetune.pooling import pooled_logits
 from finetune.predict import predict_logits
 
 if TYPE_CHECKING:
@@ -32,6 +34,7 @@ class Regression:
     """Learn the number of each row.
 
     Attributes:
+        layout: how rows become tensors, padded or packed.
         train_mean: mean number of the train rows; 0 where there are none.
     """
 
@@ -41,6 +44,7 @@ class Regression:
 
     tokenizer: "PreTrainedTokenizerBase"
     max_length: int
+    layout: Layout
     train_mean: float = 0.0
 
     def start_head(self, model: "PreTrainedModel") -> None:
@@ -51,26 +55,26 @@ class Regression:
         """Return the features of all examples."""
         return encode_features(examples, self.tokenizer, self.max_length)
 
-    def collate(self, rows: Sequence[tuple[EncodedRow, Slot]]) -> dict[str, Tensor]:
-        """Return padded rows with `labels` and `weights` (batch,); a filler weighs nothing."""
-        batch = Collator(self.tokenizer.pad_token_id)(rows)
+    def collate(self, rows: Sequence[tuple[EncodedRow, Slot]]) -> dict[str, Any]:
+        """Return rows with `labels` and `weights` (batch,); a filler weighs nothing."""
+        batch = self.layout(rows)
         return batch | {"labels": batch["labels"].float()}
 
-    def sum_weights(self, batch: dict[str, Tensor]) -> Tensor:
+    def sum_weights(self, batch: dict[str, Any]) -> Tensor:
         """Return the number of rows, (1,)."""
         return batch["weights"].sum()[None]
 
-    def sum_losses(self, model: nn.Module, batch: dict[str, Tensor]) -> tuple[Tensor, Any]:
+    def sum_losses(self, model: nn.Module, batch: dict[str, Any]) -> tuple[Tensor, Any]:
         """Return the sum of the rows' squared errors, (1,), and the model's outputs."""
         labels, weights = batch.pop("labels"), batch.pop("weights")
-        outputs = model(**batch)
-        return ((outputs.logits[:, 0].float() - labels).square() * weights).sum()[None], outputs
+        logits, outputs = pooled_logits(model, batch)
+        return ((logits[:, 0].float() - labels).square() * weights).sum()[None], outputs
 
     def answer(
         self, model: "PreTrainedModel", features: FeatureRows, batch_size: int, *, process: int = 0, processes: int = 1
     ) -> RegressionAnswers:
         """Return the number of every row."""
-        logits = predict_logits(model, features, batch_size, process=process, processes=processes)
+        logits = predict_logits(model, features, self.layout, batch_size, process=process, processes=processes)
         return build_regression_answers(features.labels, logits[:, 0])
 
 
@@ -84,4 +88,5 @@ def build(
     """
     train = data.splits.get("train")
     mean = float(np.mean(read_column(train.examples, "label"))) if train is not None else 0.0
-    return Regression(tokenizer, choose_max_length(recipe.data.max_length, config, tokenizer), mean)
+    limit = choose_max_length(recipe.data.max_length, config, tokenizer)
+    return Regression(tokenizer, limit, choose_layout(recipe, tokenizer, config, limit, is_narrow=True), mean)
