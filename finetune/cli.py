@@ -65,6 +65,14 @@ def run(
     overrides: Overrides = None,
     out: OutOption = None,
     resume: ResumeOption = "no",
+    allow_change: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="With --resume, a value that may differ from the one the run began with, such as train.learning_rate "
+            "or versions; may be given several times.",
+            show_default=False,
+        ),
+    ] = None,
     jobs: JobsOption = 1,
     processes: Annotated[
         int | None, typer.Option(help="Processes that train a seed together.", show_default=False)
@@ -77,17 +85,21 @@ def run(
     from finetune.recipe_file import load_recipe
 
     mode = _read_resume(resume)
+    allowed = allow_change or []
+    if allowed and not mode:
+        raise UsageError("--allow-change: nothing can have changed without --resume")
     _check_jobs(jobs, max(processes or 1, processes_asked_for()))
     loaded = load_recipe(recipe, overrides or [])
     if processes is not None and processes != 1:
         from finetune.launch import run_in_processes
 
         options = [*(["--out", str(out)] if out else []), *([] if resume == "no" else [f"--resume={resume}"])]
+        options += [f"--allow-change={field}" for field in allowed]
         arguments = ["run", *options, "--", recipe, *(overrides or [])]
         raise typer.Exit(run_in_processes(processes, arguments, typed_command()))
     from finetune.run import run_recipe
 
-    fitted = run_recipe(loaded, out, resume=mode, jobs=jobs, command=typed_command(), tell=_tell)
+    fitted = run_recipe(loaded, out, resume=mode, allow_changes=allowed, jobs=jobs, command=typed_command(), tell=_tell)
     if process_rank() == 0:
         show_run(fitted.path)
 

@@ -3,6 +3,7 @@
 Owns every choice that a recipe leaves to the machine. Imports torch only inside functions.
 """
 
+import hashlib
 import os
 import platform
 import resource
@@ -112,6 +113,25 @@ def choose_threads(stated: int | None, processes: int) -> int:
 def usable_cores() -> int:
     """Return the cores this process may run on."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def device_kind() -> str:
+    """Return what computes: cpu, cuda, mps."""
+    import torch
+
+    found = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+    return found.type if found else "cpu"
+
+
+@cache
+def digest_of_code() -> str:
+    """Return the SHA-256 over the modules of this program: their names and contents."""
+    package = Path(__file__).parent
+    digest = hashlib.sha256()
+    for path in sorted(package.rglob("*.py")):
+        digest.update(f"{path.relative_to(package)}\0".encode())
+        digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()
 
 
 def device_name() -> str:

@@ -36,6 +36,7 @@ def build_provenance(
     sha256: str,
     lineage: Sequence[Ancestor] = (),
     jobs: int = 1,
+    changes: Sequence[str] = (),
 ) -> Provenance:
     """Return the provenance of a report; speeds are over the training time of all seeds together, `jobs` of them at a time."""
     seconds = sum(measurement.train_seconds for measurement in measurements)
@@ -63,7 +64,7 @@ def build_provenance(
         lineage=list(lineage),
         versions=installed_versions(),
         git=git_state(),
-        notes=[*measurements[0].notes, *_note_jobs(jobs)],
+        notes=[*measurements[0].notes, *_note_jobs(jobs), *(f"changed when resumed: {change}" for change in changes)],
     )
 
 

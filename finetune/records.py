@@ -258,6 +258,22 @@ class Status(Record):
     updated: str
 
 
+class Beginning(Record):
+    """What a run began with beside its recipe and rows, without which it can't go on bit by bit."""
+
+    processes: int
+    threads: int
+    precision: str
+    device: str
+    checkpoint: str
+    """SHA-256 of the weights that training began with; empty where all were drawn from the seed."""
+    code: str
+    """SHA-256 over the modules of this program."""
+    versions: dict[str, str]
+    changes: list[str] = []
+    """What was allowed to change when the run was resumed."""
+
+
 class Measurement(Record):
     """The outcome of training one seed, kept so that a resumed run need not repeat it."""
 

@@ -1,4 +1,4 @@
-"""The resolved recipe: every value of a recipe, written with its run and compared on resume.
+"""The resolved recipe: every value of a recipe, written with its run and read again.
 
 Owns that YAML file and the table of `finetune show`. Imports no torch.
 """
@@ -44,28 +44,17 @@ def write_resolved_recipe(recipe: Recipe, path: Path) -> None:
     write_text(path, render_yaml(recipe.model_dump(mode="json")))
 
 
-def refuse_changed_recipe(recipe: Recipe, path: Path) -> None:
-    """Compare a recipe with the one its run began with.
+def read_resolved_recipe(path: Path) -> Recipe:
+    """Return the recipe that a run wrote.
 
     Raises:
-        RecipeError: a line for each value that changed.
+        RecipeError: it is none of this program.
     """
     try:
-        began = Recipe.model_validate(parse_yaml(read_yaml_text(path), str(path)).values)
+        return Recipe.model_validate(parse_yaml(read_yaml_text(path), str(path)).values)
     except ValidationError as error:
         where = ".".join(str(part) for part in error.errors()[0]["loc"])
         raise RecipeError([f"{path}: not a recipe of this program: {where}: {error.errors()[0]['msg']}"]) from None
-    # Through the schema, since a key that an older version didn't know had its default.
-    before = dict(flatten(began.model_dump(mode="json")))
-    now = dict(flatten(recipe.model_dump(mode="json")))
-    changed = [key for key in {**before, **now} if before.get(key) != now.get(key) and key not in (("note",),)]
-    if changed:
-        raise RecipeError(
-            [
-                f"{'.'.join(key)}: was {before.get(key)}, now {now.get(key)}; a run is resumed with the recipe it began with"
-                for key in changed
-            ]
-        )
 
 
 def render_origins(loaded: LoadedRecipe) -> list[tuple[str, str, str]]:

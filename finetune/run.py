@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Literal
 
 from finetune.baseline_answers import answer_by_baselines
+from finetune.changes import describe_beginning, find_changed_values, find_changes, refuse_changes, refuse_cut_weights
 from finetune.data import load_data
 from finetune.errors import (
-    DataError,
     FinetuneError,
     MissingInputError,
     SettingError,
@@ -31,12 +31,12 @@ from finetune.prepare import SeedJob, prepare_job
 from finetune.processes import join_processes
 from finetune.provenance import Clock, build_provenance, start_clock
 from finetune.recipe_file import LoadedRecipe
-from finetune.records import DataRecord, SeedRecord
+from finetune.records import Beginning, SeedRecord
 from finetune.report import build_seed_record
-from finetune.resolved import refuse_changed_recipe, write_resolved_recipe
+from finetune.resolved import write_resolved_recipe
 from finetune.run_dir import (
     RunDir,
-    read_data_record,
+    read_beginning,
     read_status,
     write_lines,
     write_record,
@@ -62,6 +62,7 @@ def run_recipe(
     out: str | Path | None = None,
     *,
     resume: Resume = False,
+    allow_changes: Sequence[str] = (),
     jobs: int = 1,
     command: str | None = None,
     tell: Callable[[str], None] = lambda line: None,
@@ -73,26 +74,29 @@ def run_recipe(
     """
     clock = start_clock()
     processes = join_processes()
-    path, is_resumed = processes.agree(_choose_path(loaded, out, resume) if processes.is_first else (Path(), False))
+    path, is_resumed = processes.agree(
+        _choose_path(loaded, out, resume, allow_changes) if processes.is_first else (Path(), False)
+    )
     run_dir = RunDir(path)
     if is_resumed and (status := read_status(run_dir)) is not None and status.state == "complete":
         return FittedRun(path)
     if processes.is_first and not is_resumed:
         refuse_used_folder(path)
+    if is_resumed:
+        refuse_cut_weights(loaded.recipe)
     task = get_task(loaded.recipe.task)
     try:
         job = prepare_job(loaded, task, load_data(loaded.recipe, task), processes)
     except SettingError as error:
         raise loaded.put_place(error) from None
-    if is_resumed:
-        _refuse_changed_data(run_dir, job.record)
+    beginning = _compare_beginning(run_dir, job, jobs, allow_changes)
     if processes.is_first:
         create_run_dir(path, resume=is_resumed)
         write_status(run_dir, "running", "training")
     processes.wait()
     try:
         command = command or shlex.join(sys.argv)
-        _run_in(run_dir, job, clock, command, is_resumed=is_resumed, jobs=jobs, tell=tell)
+        _run_in(run_dir, job, beginning, clock, command, is_resumed=is_resumed, jobs=jobs, tell=tell)
     except BaseException as error:
         if processes.is_first:
             _record_failure(run_dir, error)
@@ -105,13 +109,17 @@ def run_recipe(
     return FittedRun(path)
 
 
-def _choose_path(loaded: LoadedRecipe, out: str | Path | None, resume: Resume) -> tuple[Path, bool]:
+def _choose_path(
+    loaded: LoadedRecipe, out: str | Path | None, resume: Resume, allow_changes: Sequence[str]
+) -> tuple[Path, bool]:
     """Return the run folder and whether there is something in it to resume."""
     if not resume:
         return Path(out) if out is not None else default_run_path(loaded.name), False
     found = Path(out) if out is not None else find_unfinished_run(loaded.name)
-    if found is not None and RunDir(found).recipe.is_file():
-        refuse_changed_recipe(loaded.recipe, RunDir(found).recipe)
+    # A lock without a recipe is what a run leaves that was killed as it began.
+    if found is not None and (RunDir(found).recipe.is_file() or RunDir(found).lock.is_file()):
+        # The rest is compared once it is known; the recipe at once, before anything is read.
+        refuse_changes(find_changed_values(loaded.recipe, RunDir(found)), allow_changes)
         return found, True
     if resume == "auto":
         return (found or default_run_path(loaded.name)), False
@@ -131,6 +139,7 @@ def _record_failure(run_dir: RunDir, error: BaseException) -> None:
 def _run_in(
     run_dir: RunDir,
     job: SeedJob,
+    beginning: Beginning,
     clock: Clock,
     command: str,
     *,
@@ -142,6 +151,7 @@ def _run_in(
     if processes.is_first:
         write_resolved_recipe(recipe, run_dir.recipe)
         write_record(run_dir.data, job.record)
+        write_record(run_dir.beginning, beginning)
         write_lines(run_dir.rows, build_rows(data))
     is_single = len(recipe.seeds) == 1
 
@@ -168,21 +178,23 @@ def _run_in(
         sha256=job.start.sha256,
         lineage=job.start.lineage,
         jobs=min(jobs, len(recipe.seeds)),
+        changes=beginning.changes,
     )
     report = assemble_report(job.name, evaluation, job.record, seeds, reason, provenance)
     write_report(report, run_dir)
     write_model_card(report, run_dir)
 
 
-def _refuse_changed_data(run_dir: RunDir, now: DataRecord) -> None:
-    if not run_dir.data.exists():
-        return
-    fingerprints = {split.part: split.fingerprint for split in read_data_record(run_dir).splits}
-    changed = [split.part for split in now.splits if split.fingerprint != fingerprints.get(split.part)]
-    if changed or len(fingerprints) != len(now.splits):
-        raise DataError(
-            f"the rows of {', '.join(changed) or 'a split'} are not those that the run began with; start a new run"
-        )
+def _compare_beginning(run_dir: RunDir, job: SeedJob, jobs: int, allow_changes: Sequence[str]) -> Beginning:
+    """Return what the run begins with, or goes on with, and what was allowed to change in between.
+
+    Raises:
+        RecipeError: a line for each change that wasn't allowed.
+    """
+    before = read_beginning(run_dir)
+    now = describe_beginning(job, min(jobs, len(job.recipe.seeds)), before.changes if before else ())
+    allowed = refuse_changes(find_changes(run_dir, job.recipe, job.record, now), allow_changes)
+    return now.model_copy(update={"changes": [*now.changes, *allowed]})
 
 
 def _choose_seed(seeds: Sequence[SeedRecord], primary_metric: str) -> tuple[int, str]:

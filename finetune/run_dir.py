@@ -17,16 +17,10 @@ from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from finetune.errors import (
-    DataError,
-    MissingInputError,
-    PermissionDeniedError,
-    StoppedError,
-    StorageError,
-)
+from finetune.errors import DataError, MissingInputError, PermissionDeniedError, StoppedError, StorageError
 from finetune.machine import is_gone
 from finetune.prediction_records import EvaluatedRow, Prediction
-from finetune.records import SCHEMA_VERSION, DataRecord, Measurement, Report, Status
+from finetune.records import SCHEMA_VERSION, Beginning, DataRecord, Measurement, Report, Status
 
 R = TypeVar("R", bound=BaseModel)
 _FIRST_VERSION = re.compile(r'^(\{\s*"schema_version":\s*)1(?=\s*[,}])')
@@ -57,6 +51,11 @@ class RunDir:
     def data(self) -> Path:
         """Rows, checks and fingerprints."""
         return self.path / "data.json"
+
+    @property
+    def beginning(self) -> Path:
+        """Code, versions and machine that a run began with."""
+        return self.path / "beginning.json"
 
     @property
     def events(self) -> Path:
@@ -205,6 +204,11 @@ def read_data_record(run_dir: RunDir) -> DataRecord:
     return _read(DataRecord, run_dir.data)
 
 
+def read_beginning(run_dir: RunDir) -> Beginning | None:
+    """Return what a run began with, or None where it had not come to write it."""
+    return _read(Beginning, run_dir.beginning) if run_dir.beginning.exists() else None
+
+
 def read_measurement(run_dir: RunDir) -> Measurement | None:
     """Return what training a seed took, or None where the seed isn't finished."""
     return _read(Measurement, run_dir.measurement) if run_dir.measurement.exists() else None
@@ -266,20 +270,12 @@ def write_lines(path: Path, records: Iterable[BaseModel]) -> None:
 
 
 def read_predictions(path: Path) -> Iterator[Prediction]:
-    """Go through the predictions of a run.
-
-    Raises:
-        MissingInputError, DataError: there is no such file, or a line is no prediction.
-    """
+    """Go through the predictions of a run; raises as `read_lines`."""
     return read_lines(Prediction, path)
 
 
 def read_rows(path: Path) -> Iterator[EvaluatedRow]:
-    """Go through the test rows of a run.
-
-    Raises:
-        MissingInputError, DataError: there is no such file, or a line is no row.
-    """
+    """Go through the test rows of a run; raises as `read_lines`."""
     return read_lines(EvaluatedRow, path)
 
 

@@ -127,6 +127,7 @@ LAYERS = (
     ),
     (
         "baseline_answers",
+        "changes",
         "check",
         "compared_facts",
         "compared_runs",
@@ -230,7 +231,7 @@ def test_tasks_are_declarations_only() -> None:
 
 def test_only_run_dir_spells_the_file_names_of_a_run() -> None:
     names = re.compile(
-        r"\"(report\.json|report\.html|report\.md|predictions\.jsonl|events\.jsonl|status\.json|data\.json|run\.lock|"
+        r"\"(report\.json|report\.html|report\.md|predictions\.jsonl|events\.jsonl|status\.json|data\.json|run\.lock|beginning\.json|"
         r"rows\.jsonl|dev_predictions\.jsonl|decision\.json|comparison\.(json|md|html))\""
     )
     for name, path in MODULES.items():

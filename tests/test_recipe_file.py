@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from finetune.errors import FinetuneError, MissingInputError, PermissionDeniedError, RecipeError
 from finetune.recipe import Recipe
 from finetune.recipe_file import list_recipes, load_recipe
-from finetune.resolved import refuse_changed_recipe, render_origins, write_resolved_recipe
+from finetune.resolved import render_origins, write_resolved_recipe
 
 LEAST = "task: cola\nmodel: {checkpoint: google-bert/bert-base-uncased}\n"
 
@@ -274,31 +274,6 @@ def test_a_resolved_recipe_reads_back_as_itself(work: Path) -> None:
     )
     write_resolved_recipe(loaded.recipe, work / "resolved.yaml")
     assert load_recipe(work / "resolved.yaml").recipe == loaded.recipe
-
-
-def test_a_changed_recipe_is_refused_on_resume_with_both_values(work: Path) -> None:
-    before = load_recipe(_write(work / "r.yaml", LEAST)).recipe
-    write_resolved_recipe(before, work / "resolved.yaml")
-    refuse_changed_recipe(before, work / "resolved.yaml")
-    after = load_recipe(work / "r.yaml", ["train.learning_rate=1e-4"]).recipe
-    with pytest.raises(RecipeError, match=r"train.learning_rate: was 2e-05, now 0.0001"):
-        refuse_changed_recipe(after, work / "resolved.yaml")
-
-
-def test_a_key_that_an_older_version_did_not_know_had_its_default(work: Path) -> None:
-    before = load_recipe(_write(work / "r.yaml", LEAST)).recipe
-    write_resolved_recipe(before, work / "resolved.yaml")
-    text = (work / "resolved.yaml").read_text()
-    older = "\n".join(line for line in text.splitlines() if "temperature" not in line and "threshold" not in line)
-    assert older.count("\n") == text.count("\n") - 3
-    (work / "resolved.yaml").write_text(f"{older}\n")
-    refuse_changed_recipe(before, work / "resolved.yaml")
-    asked = load_recipe(work / "r.yaml", ["evaluate.temperature=true"]).recipe
-    with pytest.raises(RecipeError, match=r"evaluate.temperature: was False, now True"):
-        refuse_changed_recipe(asked, work / "resolved.yaml")
-    (work / "resolved.yaml").write_text("task: 3\n")
-    with pytest.raises(RecipeError, match=r"resolved\.yaml: not a recipe of this program: task"):
-        refuse_changed_recipe(before, work / "resolved.yaml")
 
 
 @settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)

@@ -12,12 +12,10 @@ import torch
 from finetune.batching import plan_batch
 from finetune.checkpoint import Checkpoint
 from finetune.checkpoint_files import find_checkpoint
-from finetune.objectives.classification import Classification
 from finetune.recipe import Recipe
 from finetune.run_dir import RunDir
-from finetune.start import load_tokenizer
 from finetune.training import TrainOutcome, train_model
-from tests.test_trainer import encode
+from tests.test_trainer import classification, encode
 from tests.tiny import build_tiny_checkpoint, load_classifier
 
 LABELS = ("acceptable", "unacceptable")
@@ -52,7 +50,7 @@ def train(
         seed=3,
         precision="fp32",
         metric="matthews_correlation",
-        objective=Classification(load_tokenizer(checkpoint), 64),
+        objective=classification(checkpoint, None, recipe),
         title="",
         resume_from=resume_from,
     )
