@@ -146,7 +146,7 @@ def _train_and_predict(
         precision=job.precision,
         parameters=loaded.model.num_parameters(),
         peak_memory_megabytes=round(peak_memory_megabytes(), 1),
-        notes=[*loaded.notes, *_note_batching(job), *_note_resume(resume_from, passed_over)],
+        notes=[*loaded.notes, *_note_batching(job), *_note_idle(job), *_note_resume(resume_from, passed_over)],
     )
     if processes.is_first:
         save_model(loaded, run_dir.model)
@@ -188,6 +188,14 @@ def _note_batching(job: SeedJob) -> list[str]:
     return [
         f"batches are {settled}, since architecture {job.start.config.model_type} has no {train.batching} form here"
     ]
+
+
+def _note_idle(job: SeedJob) -> list[str]:
+    """Return a line where there are fewer rows than processes to learn from them."""
+    count = job.processes.count
+    if job.plan is None or (rows := len(job.features["train"])) >= count:
+        return []
+    return [f"{count} processes shared {rows} train rows: {count - rows} of them had nothing to learn from"]
 
 
 def _note_resume(resume_from: Path | None, passed_over: Sequence[str]) -> list[str]:

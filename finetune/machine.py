@@ -15,7 +15,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Literal
 
-from finetune.errors import RecipeError, SettingError
+from finetune.errors import RecipeError, SettingError, UsageError
 
 PACKAGES = (
     "torch",
@@ -31,17 +31,55 @@ PACKAGES = (
 )
 # Below these, known advisories apply: CVE-2026-24747 (torch), CVE-2026-1839 and CVE-2026-5241 (transformers).
 VERSION_FLOORS = {"torch": (2, 10), "transformers": (5, 5)}
+# What tells a process of a launch where it stands and where the others are; torchrun, accelerate and `--processes` set them all.
+LAUNCH_VARIABLES = ("RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
+# How many times a command was started, by programs that tell the copies nothing of one another.
+COPIES = {"SLURM_STEP_NUM_TASKS": "srun", "OMPI_COMM_WORLD_SIZE": "mpirun", "PMI_SIZE": "mpiexec"}
 Precision = Literal["fp32", "bf16", "fp16"]
 
 
 def processes_asked_for() -> int:
-    """Return the number of processes of this run, as its launcher set it."""
-    return int(os.environ.get("WORLD_SIZE", "1"))
+    """Return the number of processes of this run, as its launcher set it.
+
+    Raises:
+        UsageError: it set no number.
+    """
+    stated = os.environ.get("WORLD_SIZE", "1")
+    if not stated.isdecimal() or int(stated) < 1:
+        raise UsageError(f"WORLD_SIZE: found {stated!r}, allowed is a number of processes, from 1")
+    return int(stated)
 
 
 def process_rank() -> int:
     """Return which of the processes this is, from 0."""
-    return int(os.environ.get("RANK", "0"))
+    stated = os.environ.get("RANK", "0")
+    return int(stated) if stated.isdecimal() else 0
+
+
+def refuse_half_a_launch() -> None:
+    """Stop where several processes were started, or announced, that could not find one another.
+
+    Raises:
+        RecipeError: with what to use instead.
+    """
+    if "WORLD_SIZE" in os.environ:
+        missing = [name for name in LAUNCH_VARIABLES if name not in os.environ]
+        if processes_asked_for() > 1 and missing:
+            raise RecipeError(
+                [
+                    f"WORLD_SIZE asks for {processes_asked_for()} processes, but {', '.join(missing)} must be set too; let "
+                    "torchrun, accelerate launch or finetune run RECIPE --processes N set them all"
+                ]
+            )
+        return
+    for name, program in COPIES.items():
+        if os.environ.get(name, "").isdecimal() and int(os.environ[name]) > 1:
+            raise RecipeError(
+                [
+                    f"{program} started {os.environ[name]} copies of this command, each of which would be a run of its own; "
+                    "let it start torchrun or accelerate launch, once a machine (docs/scale.md), or set WORLD_SIZE=1"
+                ]
+            )
 
 
 def refuse_silent_single_process() -> None:
@@ -90,7 +128,7 @@ def choose_precision(stated: str) -> Precision:
     has_gpu = torch.cuda.is_available()
     has_bf16 = torch.cuda.is_bf16_supported(including_emulation=False) if has_gpu else cpu_computes_bf16()
     if stated == "auto":
-        return "bf16" if has_bf16 else "fp32"
+        return _agree_with_launcher("bf16" if has_bf16 else "fp32")
     if stated == "bf16" and not has_bf16:
         raise SettingError(
             "train.precision",
@@ -98,7 +136,23 @@ def choose_precision(stated: str) -> Precision:
         )
     if stated == "fp16" and not has_gpu:
         raise SettingError("train.precision", "fp16 needs a GPU; use auto or fp32")
-    return "fp16" if stated == "fp16" else "bf16" if stated == "bf16" else "fp32"
+    return _agree_with_launcher("fp16" if stated == "fp16" else "bf16" if stated == "bf16" else "fp32")
+
+
+def _agree_with_launcher(chosen: Precision) -> Precision:
+    """Return the number format of a run, unless accelerate launch was asked for another, which would silently win.
+
+    Raises:
+        SettingError: it was.
+    """
+    launched = os.environ.get("ACCELERATE_MIXED_PRECISION", "no")
+    if launched not in ("no", chosen):
+        raise SettingError(
+            "train.precision",
+            f"this run computes in {chosen}, but accelerate launch was asked for {launched}; "
+            "leave its mixed_precision at no and state train.precision",
+        )
+    return chosen
 
 
 def choose_threads(stated: int | None, processes: int) -> int:

@@ -61,14 +61,15 @@ def load_model(
     model, fresh, unused = _load_weights(start.checkpoint, objective.model_class, config)
     if not may_draw_head and fresh:
         raise _no_head(start.name, objective.model_class, fresh)
-    notes = [f"new weights, drawn from the seed: {', '.join(fresh)}" if fresh else "the head of the checkpoint is kept"]
+    head = f"new weights, drawn from the seed: {', '.join(fresh)}" if fresh else "the head of the checkpoint is kept"
     if not fresh and not is_fitted:
-        notes = ["the checkpoint's head was fitted to other labels; a new one is drawn from the seed"]
+        head = "the checkpoint's head was fitted to other labels; a new one is drawn from the seed"
         drawn = _draw(start.name, objective.model_class, config)
         drawn.base_model.load_state_dict(model.base_model.state_dict())
         model = drawn
     if fresh or not is_fitted:
         _start_head(model, objective)
+    notes = [*start.notes, head]
     if unused:
         notes.append(f"weights of the checkpoint that this task doesn't use: {', '.join(unused)}")
     return LoadedModel(model, start.tokenizer, tuple(notes))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 from finetune.errors import RecipeError
-from finetune.machine import process_rank, processes_asked_for, refuse_silent_single_process
+from finetune.machine import process_rank, processes_asked_for, refuse_half_a_launch, refuse_silent_single_process
 
 if TYPE_CHECKING:
     from torch import nn
@@ -49,9 +49,10 @@ def join_processes() -> Processes:
     """Return this process's place, after joining the group its launcher announced.
 
     Raises:
-        RecipeError: fewer processes came up than the launcher was asked for.
+        RecipeError: fewer processes came up than the launcher was asked for, or they could not find one another.
     """
     refuse_silent_single_process()
+    refuse_half_a_launch()
     asked = processes_asked_for()
     if asked == 1:
         return Processes(0, 1)

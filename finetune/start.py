@@ -76,7 +76,8 @@ def open_start(checkpoint: Checkpoint) -> Start:
     Raises:
         DataError: the checkpoint is damaged, or its parts don't belong together.
     """
-    config, tokenizer = load_config(checkpoint), load_tokenizer(checkpoint)
+    config, notes = _read_config(checkpoint)
+    tokenizer = load_tokenizer(checkpoint)
     if len(tokenizer) > config.vocab_size:
         raise DataError(
             f"{checkpoint.name}: the tokenizer knows {len(tokenizer)} tokens, the model {config.vocab_size}; "
@@ -84,7 +85,7 @@ def open_start(checkpoint: Checkpoint) -> Start:
         )
     config.pad_token_id = tokenizer.pad_token_id
     lineage = tuple(find_lineage(checkpoint.folder))
-    return Start(checkpoint.name, checkpoint.sha256, config, tokenizer, checkpoint, lineage)
+    return Start(checkpoint.name, checkpoint.sha256, config, tokenizer, checkpoint, lineage, notes)
 
 
 def _draw_up(settings: ModelSettings, data: "TaskData") -> Start:
@@ -216,13 +217,21 @@ def load_config(checkpoint: Checkpoint) -> "PretrainedConfig":
     Raises:
         DataError: it is damaged, or of an architecture that needs code of its own.
     """
+    return _read_config(checkpoint)[0]
+
+
+def _read_config(checkpoint: Checkpoint) -> "tuple[PretrainedConfig, tuple[str, ...]]":
+    """Return the configuration of a checkpoint, and what is to be said of it."""
     from transformers import AutoConfig
 
     try:
-        return AutoConfig.from_pretrained(checkpoint.folder, trust_remote_code=False, local_files_only=True)
+        config = AutoConfig.from_pretrained(checkpoint.folder, trust_remote_code=False, local_files_only=True)
     # Whatever a strange file trips over in the library, it is the file that is wrong.
     except Exception as error:
         raise DataError(f"{checkpoint.name}: config.json can't be used ({first_line(error)})") from None
+    # A kernel that it names may not be installed here, or would be fetched from the hub and run.
+    named, config._attn_implementation = config._attn_implementation, None
+    return config, (f"the checkpoint names {named} for attention; what this machine has is used",) if named else ()
 
 
 def load_tokenizer(checkpoint: Checkpoint, config: "PretrainedConfig | None" = None) -> "PreTrainedTokenizerBase":

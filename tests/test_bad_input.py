@@ -50,10 +50,54 @@ def assert_run_refused(code: int, *overrides: str, saying: str) -> str:
         ("train.micro_batch_size=5", "16 / 5 = 3.2"),
         ("train.class_weights=[1.0]", "1 weights, but 2 labels"),
         ("train.extra={nonsense: 1}", "no such field"),
+        ("train.extra={fsdp: true}", "the launcher decides (recipes/accelerate/fsdp.yaml)"),
+        ("train.batch_size=0", "train.batch_size: found 0, allowed is greater than or equal to 1"),
+        ("evaluate.batch_size=0", "evaluate.batch_size: found 0"),
     ],
 )
 def test_a_wrong_recipe_is_78(override: str, saying: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert_run_refused(78, override, saying=saying)
+
+
+@pytest.mark.parametrize(
+    ("variables", "code", "saying"),
+    [
+        ({"WORLD_SIZE": "two"}, 2, "WORLD_SIZE: found 'two'"),
+        ({"WORLD_SIZE": "2"}, 78, "but RANK, LOCAL_RANK, MASTER_ADDR, MASTER_PORT must be set too"),
+        ({"WORLD_SIZE": "2", "RANK": "0", "LOCAL_RANK": "0"}, 78, "but MASTER_ADDR, MASTER_PORT must be set too"),
+        ({"SLURM_STEP_NUM_TASKS": "4"}, 78, "srun started 4 copies"),
+        ({"OMPI_COMM_WORLD_SIZE": "2"}, 78, "mpirun started 2 copies"),
+        ({"ACCELERATE_MIXED_PRECISION": "bf16"}, 78, "computes in fp32, but accelerate launch was asked for bf16"),
+    ],
+)
+def test_a_launch_that_does_not_fit_the_run_is_refused(
+    variables: dict[str, str], code: int, saying: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert_run_refused(code, saying=saying)
+
+
+@pytest.mark.parametrize("key", ["attn_implementation", "_attn_implementation"])
+@pytest.mark.parametrize("kernel", ["flash_attention_2", "somebody/kernels"])
+def test_a_checkpoint_does_not_choose_what_computes_attention(key: str, kernel: str, tiny_bert: Path) -> None:
+    shutil.copytree(tiny_bert, "flash")
+    config = json.loads(Path("flash/config.json").read_text())
+    Path("flash/config.json").write_text(json.dumps({**config, key: kernel}))
+    checked = call("check", "r.yaml", "model.checkpoint=./flash", "--only", "model")
+    assert checked.returncode == 0, checked.stdout
+    assert f"the checkpoint names {kernel} for attention; what this machine has is used" in " ".join(
+        checked.stdout.split()
+    )
+
+
+def test_the_report_says_that_a_checkpoint_named_another_attention(tiny_bert: Path) -> None:
+    shutil.copytree(tiny_bert, "flash")
+    config = json.loads(Path("flash/config.json").read_text())
+    Path("flash/config.json").write_text(json.dumps({**config, "attn_implementation": "flash_attention_2"}))
+    done = call("run", "r.yaml", "model.checkpoint=./flash", "train.max_steps=1", "--out", "run")
+    assert done.returncode == 0, done.stderr
+    assert "the checkpoint names flash_attention_2 for attention" in Path("run/report.md").read_text()
 
 
 def test_every_problem_of_a_recipe_is_told_at_once_each_on_its_line() -> None:

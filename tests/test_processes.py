@@ -59,6 +59,22 @@ def run_by_accelerate(cwd: Path, preset: str, out: str) -> None:
     assert "| processes | 2 |" in (cwd / out / "report.md").read_text(encoding="utf-8")
 
 
+def test_more_processes_than_rows_train_as_one_and_the_report_says_who_had_none(cuts: Path, finetune: Callable) -> None:
+    few = [
+        "data.max_train_rows=2",
+        "data.max_test_rows=2",
+        "data.split_seed=3",
+        "train.class_weights=null",
+        "train.batch_size=3",
+    ]
+    for processes in ("1", "3"):
+        done = finetune("run", "r.yaml", *few, "--out", processes, "--processes", processes)
+        assert done.returncode == 0, done.stderr
+    assert_same_training(cuts / "3", cuts / "1")
+    said = "3 processes shared 2 train rows: 1 of them had nothing to learn from"
+    assert said in (cuts / "3" / "report.md").read_text(encoding="utf-8")
+
+
 def test_evaluation_with_two_processes_gives_the_same_predictions_from_the_same_weights(
     cuts: Path, finetune: Callable
 ) -> None:
