@@ -12,7 +12,7 @@ TEST := $(RUN)/python -m pytest --numprocesses $(WORKERS)
 BROWSER := tests/browser
 BROWSER_STAMP := $(BROWSER)/node_modules/.installed
 
-.PHONY: install finetune test check lint types realdata end-to-end simulation cluster browser browser-where-possible bench clean
+.PHONY: install finetune test check lint types realdata end-to-end simulation cluster torture browser browser-where-possible bench clean
 
 finetune: install
 	$(RUN)/finetune run $(RECIPE) $(ARGS)
@@ -31,7 +31,8 @@ $(STAMP): pyproject.toml constraints.txt
 test: install
 	$(TEST) -m 'not realdata and not end_to_end and not browser and not simulation and not cluster'
 
-check: install lint types test cluster simulation end-to-end realdata browser-where-possible
+check: export TORTURE_KILLS := 6
+check: install lint types test cluster simulation end-to-end realdata torture browser-where-possible
 
 lint: install
 	$(RUN)/ruff check .
@@ -53,6 +54,10 @@ cluster: install
 # That intervals cover and tests reject as often as they say: thousands of made-up test sets.
 simulation: install
 	$(TEST) -m simulation
+
+# Kills runs with -9 at random moments, 50 times unless TORTURE_KILLS says otherwise, and holds them against untouched ones.
+torture: install
+	$(RUN)/python -m tests.torture
 
 # Opens rendered reports in Chromium; needs node, npm and a Chromium, which CHROMIUM names.
 browser: install $(BROWSER_STAMP)

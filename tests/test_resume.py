@@ -68,7 +68,7 @@ def train(
             {"max_steps": 15, "save_every": 4, "batching": "padded", "extra": {"dataloader_num_workers": 0}},
             [4, 8, 12, 15],
         ),
-        ({"epochs": 3, "keep_best": True, "schedule": "cosine"}, [6, 12, 18]),
+        ({"epochs": 3, "keep_best": True, "schedule": "cosine", "batching": "grouped"}, [6, 12, 18]),
         # Patience ends it, and its count has to survive; the best weights are those of an earlier checkpoint.
         ({"epochs": 9, "patience": 2, "evaluate_every": 2, "learning_rate": 1e-6, "batching": "padded"}, [2, 4, 6]),
         ({"max_steps": 8, "save_every": 3, "extra": {"optim": "sgd"}}, [3, 6, 8]),
