@@ -46,13 +46,43 @@ NARROWINGS: Final = {
 
 
 class _Rows:
-    """The bounds of the batch that is in the last layer, for modules that aren't told; None where it isn't packed."""
+    """The bounds of the batch that is in the last layer, for modules that aren't told; None where it isn't packed.
+
+    Its hooks are methods, so that a copy of the model has bounds of its own.
+    """
 
     bounds: "Bounds | None" = None
 
-    def note(self, attention: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any]) -> None:
+    def note(self, _: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any]) -> None:
         """Remember the bounds that attention is called with, again where the layer is recomputed for its gradient."""
         self.bounds = named.get("packed_bounds")
+
+    def narrow_to_first(self, _: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """Let a module, and all after it, see the first token of each row alone, as (rows, 1, width)."""
+        if self.bounds is None or not self.bounds["is_narrow"]:
+            return inputs
+        starts = self.bounds["starts"]
+        return tuple(tensor[0, starts][:, None] for tensor in inputs)
+
+    def narrow_to_last(self, _: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """Let a module see the last token of each row alone, as (1, rows, width)."""
+        if self.bounds is None or not self.bounds["is_narrow"]:
+            return inputs
+        ends = self.bounds["ends"]
+        return tuple(tensor[:, ends] for tensor in inputs)
+
+    def widen(self, _: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+        """Let what follows see zeros in place of the tokens that were left out, as (1, tokens, width)."""
+        if self.bounds is None or not self.bounds["is_narrow"]:
+            return output
+        whole = output.new_zeros(1, len(self.bounds["cells"]), output.shape[-1])
+        return whole.index_copy(1, self.bounds["ends"], output)
+
+    def pick_first(self, _: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """Let a pooler, which takes what stands first of each row, see packed rows so: (rows, 1, width)."""
+        if self.bounds is None or self.bounds["is_narrow"]:
+            return inputs
+        return (inputs[0][0, self.bounds["starts"]][:, None],)
 
 
 def prepare_packing(model: "PreTrainedModel") -> None:
@@ -66,51 +96,12 @@ def prepare_packing(model: "PreTrainedModel") -> None:
     body, rows = model.base_model, _Rows()
     layer = cast(nn.ModuleList, body.get_submodule(narrowing.layers))[-1]
     layer.get_submodule(narrowing.attention).register_forward_pre_hook(rows.note, with_kwargs=True)
-    (_narrow_and_widen if narrowing.widens else _narrow)(layer.get_submodule(narrowing.module), rows)
+    module = layer.get_submodule(narrowing.module)
+    module.register_forward_pre_hook(rows.narrow_to_last if narrowing.widens else rows.narrow_to_first)
+    if narrowing.widens:
+        module.register_forward_hook(rows.widen)
     if isinstance(pooler := getattr(body, "pooler", None), nn.Module):
-        _pool_first(pooler, rows)
-
-
-def _narrow(module: nn.Module, rows: _Rows) -> None:
-    """Let a module, and all after it, see the first token of each row alone, as (rows, 1, width)."""
-
-    def narrow(_: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        if rows.bounds is None or not rows.bounds["is_narrow"]:
-            return inputs
-        starts = rows.bounds["starts"]
-        return tuple(tensor[0, starts][:, None] for tensor in inputs)
-
-    module.register_forward_pre_hook(narrow)
-
-
-def _narrow_and_widen(module: nn.Module, rows: _Rows) -> None:
-    """Let a module see the last token of each row alone, (1, rows, width), and those after it zeros in place of the others."""
-
-    def narrow(_: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        if rows.bounds is None or not rows.bounds["is_narrow"]:
-            return inputs
-        ends = rows.bounds["ends"]
-        return tuple(tensor[:, ends] for tensor in inputs)
-
-    def widen(_: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
-        if rows.bounds is None or not rows.bounds["is_narrow"]:
-            return output
-        whole = output.new_zeros(1, len(rows.bounds["cells"]), output.shape[-1])
-        return whole.index_copy(1, rows.bounds["ends"], output)
-
-    module.register_forward_pre_hook(narrow)
-    module.register_forward_hook(widen)
-
-
-def _pool_first(pooler: nn.Module, rows: _Rows) -> None:
-    """Let a pooler, which takes what stands first of each row, see packed rows so: (rows, 1, width)."""
-
-    def pick(_: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        if rows.bounds is None or rows.bounds["is_narrow"]:
-            return inputs
-        return (inputs[0][0, rows.bounds["starts"]][:, None],)
-
-    pooler.register_forward_pre_hook(pick)
+        pooler.register_forward_pre_hook(rows.pick_first)
 
 
 def pooled_logits(model: nn.Module, batch: dict[str, Any], **options: bool) -> tuple[Tensor, Any]:
