@@ -35,7 +35,7 @@ class Bounds(TypedDict):
         lengths: (rows,) tokens of each.
         starts, ends: (rows,) place of the first and of the last token of each.
         cells: (tokens,) place of each token in a padded table (rows × longest).
-        is_token: (rows, 1, 1, longest), which cells of that table hold a token; None where all do.
+        is_token: (rows, 1, 1, longest), which cells of that table hold a token.
         is_narrow: whether only one token of each row is read in the end, so that the last layer may leave the others out.
     """
 
@@ -43,7 +43,7 @@ class Bounds(TypedDict):
     starts: torch.Tensor
     ends: torch.Tensor
     cells: torch.Tensor
-    is_token: torch.Tensor | None
+    is_token: torch.Tensor
     is_narrow: bool
 
 
@@ -53,13 +53,12 @@ def find_bounds(lengths: Sequence[int], *, is_narrow: bool = False) -> Bounds:
     ends = np.cumsum(counts) - 1
     starts, longest = ends + 1 - counts, int(counts.max())
     positions = np.arange(counts.sum()) - np.repeat(starts, counts)
-    is_token = np.arange(longest) < counts[:, None]
     return Bounds(
         lengths=tuple(int(count) for count in counts),
         starts=torch.from_numpy(starts),
         ends=torch.from_numpy(ends),
         cells=torch.from_numpy(positions + longest * np.repeat(np.arange(len(counts)), counts)),
-        is_token=None if is_token.all() else torch.from_numpy(is_token)[:, None, None],
+        is_token=torch.from_numpy(np.arange(longest) < counts[:, None])[:, None, None],
         is_narrow=is_narrow,
     )
 

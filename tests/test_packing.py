@@ -12,14 +12,14 @@ from transformers import GPT2Config, MistralConfig, Qwen2Config, XLNetConfig
 from finetune.batching import Collator, Slot
 from finetune.features import EncodedRow
 from finetune.masking import NOT_PREDICTED
-from finetune.packed_attention import LONGEST_PADDED
+from finetune.packed_attention import _attend_one_by_one, _attend_padded
 from finetune.packing import COUNTS_FROM_PADDING, DECODERS, ENCODERS, Packer, can_pack, find_bounds, settle_batching
 from finetune.pooling import pooled_logits
 from finetune.supervised_head import predict_supervised
 from tests.language_models import VOCABULARY, build_language_model, gradients_of
 
 LENGTHS = st.lists(st.integers(1, 24), min_size=1, max_size=12)
-# Of every kind: the shortest possible, of one length, and so long that rows are attended to one by one.
+# Of every kind: down to the shortest possible, of one length, and long.
 KINDS_OF_LENGTHS = ([9, 1, 20, 5, 13, 2, 7], [6, 6, 6], [80, 70, 96, 64])
 PADDING = 1
 
@@ -169,12 +169,23 @@ def test_bounds_say_where_each_row_lies() -> None:
     bounds = find_bounds([2, 3])
     assert bounds["starts"].tolist() == [0, 2] and bounds["ends"].tolist() == [1, 4]
     assert bounds["cells"].tolist() == [0, 1, 3, 4, 5]
-    assert bounds["is_token"] is not None and bounds["is_token"][:, 0, 0].tolist() == [[True, True, False], [True] * 3]
-    assert find_bounds([3, 3])["is_token"] is None
+    assert bounds["is_token"][:, 0, 0].tolist() == [[True, True, False], [True] * 3]
 
 
-def test_the_long_rows_of_these_tests_are_long_enough() -> None:
-    assert sum(KINDS_OF_LENGTHS[2]) > LONGEST_PADDED * len(KINDS_OF_LENGTHS[2])
+@pytest.mark.parametrize("is_causal", [False, True])
+@given(lengths=LENGTHS)
+@settings(max_examples=30, deadline=None)
+def test_a_gpu_s_padded_table_attends_as_rows_one_by_one_do(is_causal: bool, lengths: list[int]) -> None:
+    torch.manual_seed(0)
+    query, key, value = (torch.randn(1, 2, sum(lengths), 8, requires_grad=True) for _ in range(3))
+    options = {"is_causal": is_causal, "scale": 0.3, "dropout_p": 0.0, "enable_gqa": False}
+    found = [
+        _attend_padded(query, key, value, find_bounds(lengths), options),
+        _attend_one_by_one(query, key, value, tuple(lengths), options),
+    ]
+    torch.testing.assert_close(*found, atol=1e-5, rtol=1e-5)
+    by_table, by_rows = (torch.autograd.grad(output.square().sum(), [query, key, value]) for output in found)
+    torch.testing.assert_close(by_table, by_rows, atol=1e-5, rtol=1e-4)
 
 
 def test_a_window_of_attention_must_hold_the_longest_row() -> None:
