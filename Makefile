@@ -72,7 +72,7 @@ browser-where-possible: install
 	else echo "SKIPPED: no report was opened in a browser, since npm or $(CHROMIUM) is missing" >&2; fi
 
 bench: install
-	$(RUN)/python -m benchmarks.batching
+	$(RUN)/python -m benchmarks.training
 	$(RUN)/python -m benchmarks.evaluation
 	$(RUN)/python -m benchmarks.language
 	$(RUN)/python -m benchmarks.next_sentence

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 FOLDER = Path(__file__).parent / "results"
 
 
-def write_results(rows: "Sequence[DataclassInstance]", rounds: int, name: str, **measured_on: float) -> None:
+def write_results(rows: "Sequence[DataclassInstance]", rounds: int, name: str, **measured_on: object) -> None:
     """Write the rows, and say where; `name` follows the date where it isn't empty, `measured_on` says of what they speak."""
     date = datetime.now(UTC).date().isoformat()
     about = {
