@@ -6,11 +6,12 @@ Owns the contact with accelerate's process group outside training. A run of one 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
-from finetune.errors import RecipeError
+from finetune.errors import RecipeError, UnavailableError
 from finetune.machine import process_rank, processes_asked_for, refuse_half_a_launch, refuse_silent_single_process
 
 if TYPE_CHECKING:
     from torch import nn
+    from transformers import PreTrainedModel
 
 T = TypeVar("T")
 
@@ -67,6 +68,22 @@ def join_processes() -> Processes:
             ]
         )
     return Processes(process_rank(), asked)
+
+
+def refuse_uncuttable(model: "PreTrainedModel") -> None:
+    """Stop where weights other than the embeddings belong to two modules, which torch can't cut over processes.
+
+    Raises:
+        UnavailableError: they do.
+    """
+    owners: dict[int, str] = {id(model.get_input_embeddings().weight): ""}
+    for name, parameter in model.named_parameters(remove_duplicate=False):
+        other = owners.setdefault(id(parameter), name)
+        if other not in ("", name):
+            raise UnavailableError(
+                f"{type(model).__name__}: its weights can't be cut over processes (fsdp), since {other} is {name} too; "
+                "use recipes/accelerate/ddp.yaml"
+            )
 
 
 def gather_weights(cut: "nn.Module", whole: "nn.Module") -> None:

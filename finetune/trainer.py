@@ -45,7 +45,7 @@ from finetune.metrics import get_metric, score
 from finetune.model import LoadedModel, place_on_device
 from finetune.objective import TrainedObjective
 from finetune.packing import settle_batching
-from finetune.processes import gather_weights
+from finetune.processes import gather_weights, refuse_uncuttable
 from finetune.recipe_sections import TrainSettings
 from finetune.training_state import (
     capture_generators,
@@ -97,6 +97,7 @@ class FinetuneTrainer(Trainer):
         self.whole_model = loaded.model
         if self.is_fsdp_enabled:
             # Training cuts weights over the processes where they are; one process can neither ask nor write cut ones.
+            refuse_uncuttable(loaded.model)
             self.model = self.model_wrapped = copy.deepcopy(loaded.model)
         self.train_features, self.dev_features, self.trained_objective = train, dev, objective
         self.plan, self.settings, self.metric = plan, settings, metric

@@ -51,7 +51,8 @@ def cable(tmp_path: Path) -> None:
     except FileNotFoundError as error:
         pytest.skip(f"TWO MACHINES NOT TESTED: {error}")
     if done.returncode:
-        pytest.skip(f"TWO MACHINES NOT TESTED: no network namespaces here ({done.stderr.strip().splitlines()[-1]})")
+        reason = done.stderr.strip() or f"exit code {done.returncode}"
+        pytest.skip(f"TWO MACHINES NOT TESTED: no network namespaces here ({reason.splitlines()[-1]})")
 
 
 @pytest.mark.usefixtures("cable")

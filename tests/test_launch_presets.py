@@ -5,7 +5,10 @@ from types import SimpleNamespace
 
 import pytest
 
+from finetune.errors import UnavailableError
+from finetune.processes import refuse_uncuttable
 from finetune.recipe_file import list_recipes
+from tests.language_models import build_language_model
 
 FOLDER = Path(__file__).parent.parent / "recipes" / "accelerate"
 PRESETS = sorted(FOLDER.glob("*.yaml"))
@@ -70,3 +73,15 @@ def test_the_folder_s_readme_and_the_presets_say_which_were_run() -> None:
 
 def test_presets_are_no_recipes() -> None:
     assert not {preset.stem for preset in PRESETS} & set(list_recipes())
+
+
+@pytest.mark.parametrize("architecture", ["bert", "roberta"])
+def test_weights_that_torch_cannot_cut_are_refused_before_it_fails(architecture: str) -> None:
+    with pytest.raises(UnavailableError, match=r"ForMaskedLM: .*cut over processes .* use recipes/accelerate/ddp.yaml"):
+        refuse_uncuttable(build_language_model(architecture, "masked"))
+    refuse_uncuttable(build_language_model(architecture, "classification"))
+
+
+@pytest.mark.parametrize("head", ["classification", "causal"])
+def test_weights_that_are_shared_with_the_embeddings_alone_can_be_cut(head: str) -> None:
+    refuse_uncuttable(build_language_model("gpt2", head))
