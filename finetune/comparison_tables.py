@@ -53,10 +53,15 @@ def build_score_table(comparison: Comparison) -> Table:
 
 
 def build_metric_table(comparison: Comparison) -> Table:
-    """Return the verdict's metric of every run."""
+    """Return the verdict's metric of every run, and of the best constant answer."""
     rows = [
         Row((plain(run.name), write_run_score(run, run.scores[0]), list_words([str(seed) for seed in run.seeds])))
         for run in comparison.runs
+    ]
+    rows += [
+        Row((plain(score.predictor), write_score(score), "none"))
+        for score in comparison.baselines
+        if score.name == comparison.metric
     ]
     title = metric_title(comparison.metric)
     return Table(f"{title} of every run", ("run", title, "seeds"), tuple(rows), "lll")
