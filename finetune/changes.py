@@ -109,15 +109,13 @@ def refuse_changes(changes: Sequence[Change], allowed: Sequence[str]) -> list[st
     return [str(change) for change in changes]
 
 
-def refuse_cut_weights(recipe: Recipe) -> None:
+def refuse_cut_weights() -> None:
     """Refuse to resume where weights are cut over processes.
 
     Raises:
         UnavailableError: they are.
     """
-    extra = recipe.train.extra if recipe.train else {}
-    asked = [name for name in ("fsdp", "deepspeed") if extra.get(name)]
-    asked += [name for name in _SWITCHES if os.environ.get(name, "").lower() in ("true", "1")]
+    asked = [name for name in _SWITCHES if os.environ.get(name, "").lower() in ("true", "1")]
     if asked:
         raise UnavailableError(
             f"--resume: a run whose weights are cut over processes ({asked[0]}) can't be resumed; start a new one"

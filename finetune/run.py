@@ -83,7 +83,7 @@ def run_recipe(
     if processes.is_first and not is_resumed:
         refuse_used_folder(path)
     if is_resumed:
-        refuse_cut_weights(loaded.recipe)
+        refuse_cut_weights()
     task = get_task(loaded.recipe.task)
     try:
         job = prepare_job(loaded, task, load_data(loaded.recipe, task), processes)
