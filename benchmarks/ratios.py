@@ -4,6 +4,7 @@ Owns how a baseline and ours become one line; what is measured belongs to each b
 """
 
 import statistics
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -71,7 +72,8 @@ def show_rows(rows: Sequence[Row], title: str, unmeasured: dict[str, Bar]) -> No
         table.add_row(row.row, f"{row.ratio:.2f}", f"{row.low:.2f}", f"{row.high:.2f}", *_show_bar(row), row.verdict)
     for name, bar in unmeasured.items():
         table.add_row(name, "", "", "", *_show_bar(bar), "not yet measured")
-    Console().print(table)
+    # Rich takes 80 columns for a file, which would break each name over many lines.
+    Console(width=None if sys.stdout.isatty() else 150).print(table)
 
 
 def _show_bar(bar: Row | Bar) -> tuple[str, str]:

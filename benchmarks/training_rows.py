@@ -78,7 +78,9 @@ def evaluation_row(bench: Bench, rounds: int, rows: int = EVALUATED) -> Row:
     model = bench.model()
     prepare_packing(model)
     collator = DataCollatorWithPadding(bench.tokenizer, padding="max_length", max_length=PADDED_LENGTH)
-    arguments = TrainingArguments(str(bench.folder / "plain"), report_to="none", disable_tqdm=True)
+    arguments = TrainingArguments(
+        str(bench.folder / "plain"), report_to="none", disable_tqdm=True, dataloader_pin_memory=False
+    )
     trainer = Trainer(bench.model(), arguments, data_collator=collator)
 
     def plain(number: int) -> float:
@@ -144,7 +146,9 @@ def overhead_row(bench: Bench, rounds: int, steps: int) -> Row:
         return sum(beside.of_trainer[SKIPPED:]) / sum(beside.of_raw[SKIPPED:])
 
     ratios = [ratio(number) for number in range(rounds + 1)][1:]
-    return summarise("our trainer / raw PyTorch loop, same packed batches", Bar(1.05, 1.02, True), ratios)
+    return summarise(
+        "our trainer / raw PyTorch loop, same packed batches", Bar(1.05, 1.02, smaller_is_better=True), ratios
+    )
 
 
 def peak_row(bench: Bench, rounds: int, steps: int) -> Row:
