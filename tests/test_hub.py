@@ -264,7 +264,7 @@ def test_an_unreachable_hub_is_given_up_quickly_and_quietly(work: Path, endpoint
         check=False,
         timeout=60,
     )
-    assert time.monotonic() - started < 15
+    assert time.monotonic() - started < 30
     assert done.stderr == ""
     assert done.stdout.startswith(
         "model someone/tiny: it is not, or not whole, in the hub's cache, and the hub can't be"
@@ -278,7 +278,7 @@ def test_a_task_without_data_in_reach_ends_soon_with_three_ways_out(
     started = time.monotonic()
     hub = {"HF_ENDPOINT": "http://127.0.0.1:9", "HF_HUB_OFFLINE": "0", "HF_HOME": str(work), "NO_PROXY": "*"}
     done = finetune("run", "cola", env=hub)
-    assert time.monotonic() - started < 15
+    assert time.monotonic() - started < 30
     assert done.returncode == 69, done.stderr
     assert done.stderr.startswith("finetune: The data of task cola can't be had: dataset nyu-mll/glue at bcdcba79: ")
     assert all(f"{number}. " in done.stderr for number in (1, 2, 3))

@@ -32,6 +32,7 @@ from finetune.objectives import next_sentence, pretraining
 from finetune.objectives.next_sentence import NextSentence
 from finetune.objectives.pretraining import Pretraining
 from finetune.pair_features import PairFeatures
+from finetune.pooling import prepare_packing
 from finetune.recipe import Recipe
 from finetune.run_dir import RunDir
 from finetune.start import load_config, load_tokenizer
@@ -78,6 +79,7 @@ def build(name: ObjectiveName, folder: Path, **train: Any) -> tuple[Trained, Loa
     config.num_labels = 2
     torch.manual_seed(3)
     model = HEADS[objective.model_class].from_pretrained(folder, config=config, dtype=torch.float32)
+    prepare_packing(model)
     return objective, LoadedModel(model, tokenizer)
 
 
@@ -135,8 +137,9 @@ def test_losses_and_gradients_do_not_depend_on_accumulation(
         np.testing.assert_allclose([event[value] for event in cut], [event[value] for event in whole], rtol=1e-5)
 
 
-def test_the_loss_of_the_next_sentence_is_that_of_transformers(no_dropout: Path) -> None:
-    objective, loaded = build("next_sentence", no_dropout)
+@pytest.mark.parametrize("batching", ["packed", "padded"])
+def test_the_loss_of_the_next_sentence_is_that_of_transformers(no_dropout: Path, batching: str) -> None:
+    objective, loaded = build("next_sentence", no_dropout, batching=batching)
     batch = batch_of(objective, encode("next_sentence", objective))
     inputs = {name: tensor for name, tensor in batch.items() if name != "weights"}
     expected = loaded.model(**inputs).loss
@@ -145,8 +148,11 @@ def test_the_loss_of_the_next_sentence_is_that_of_transformers(no_dropout: Path)
     torch.testing.assert_close(divide_losses(sums, weights), expected)
 
 
-def test_both_losses_of_pretraining_and_their_gradients_are_those_of_transformers(no_dropout: Path) -> None:
-    objective, loaded = build("pretraining", no_dropout)
+@pytest.mark.parametrize("batching", ["packed", "padded"])
+def test_both_losses_of_pretraining_and_their_gradients_are_those_of_transformers(
+    no_dropout: Path, batching: str
+) -> None:
+    objective, loaded = build("pretraining", no_dropout, batching=batching)
     batch = batch_of(objective, encode("pretraining", objective))
     inputs = {name: tensor for name, tensor in batch.items() if name not in ("weights", "targets", "labels")}
     outputs = loaded.model(**inputs, labels=batch["targets"], next_sentence_label=batch["labels"])
@@ -174,7 +180,7 @@ def test_a_filler_counts_in_neither_loss(no_dropout: Path) -> None:
 
 
 def test_masks_follow_from_row_epoch_and_seed_and_no_special_token_is_masked(no_dropout: Path) -> None:
-    objective, loaded = build("pretraining", no_dropout)
+    objective, loaded = build("pretraining", no_dropout, batching="padded")
     features = encode("pretraining", objective)
 
     def targets_of(numbers: list[int], epoch: int = 0, seed: int = 1) -> list[list[int]]:
@@ -204,7 +210,7 @@ def test_answers_of_pretraining_are_those_of_one_row_at_a_time(no_dropout: Path)
     for number in range(len(features)):
         batch = objective.collate([(features[number], Slot(number))])
         targets = batch["targets"]
-        inputs = {name: batch[name] for name in ("input_ids", "attention_mask", "token_type_ids")}
+        inputs = {name: batch[name] for name in ("input_ids", "token_type_ids")}
         with torch.inference_mode():
             outputs = loaded.model(**inputs)
         likelihoods = outputs.prediction_logits.log_softmax(dim=-1)

@@ -131,11 +131,18 @@ def load_tokenizer(folder: Path, **options: Any) -> Any:
 
 
 def _train_tokenizer(family: str) -> Any:
+    from transformers import GPT2Tokenizer, RobertaTokenizer
+
     from finetune.recipe_sections import TokenizerSettings
     from finetune.tokenizer_training import train_tokenizer
 
     texts = [text for text, _ in build_sentences(400)]
-    architecture: Any = family
-    tokenizer = train_tokenizer(texts, architecture, TokenizerSettings(vocabulary=300))
+    if family in ("bert", "distilbert"):
+        # Ours, since the library's word pieces differ from process to process.
+        architecture: Any = family
+        tokenizer: Any = train_tokenizer(texts, architecture, TokenizerSettings(vocabulary=300))
+    else:
+        kind = {"gpt2": GPT2Tokenizer, "roberta": RobertaTokenizer}[family]
+        tokenizer = kind().train_new_from_iterator(texts, vocab_size=300)
     tokenizer.model_max_length = 64
     return tokenizer
