@@ -129,12 +129,10 @@ def order_batches(
 
 
 def share_tokens(lengths: NDArray[np.int64], count: int) -> list[list[int]]:
-    """Return which of the rows, of these lengths, go into each of `count` shares, so that all have about as many tokens.
+    """Return which of the rows, of these lengths, go into each of `count` shares, the longest first, so that all have about as many tokens.
 
     Each row, the longest first, goes where there are fewest so far: the fullest share is at most 4/3 of what is possible (Graham 1969).
     """
-    if count == 1:
-        return [list(range(len(lengths)))]
     shares: list[list[int]] = [[] for _ in range(count)]
     fewest = [(0, share) for share in range(count)]
     heapify(fewest)

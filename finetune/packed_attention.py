@@ -1,9 +1,10 @@
 """Attention that keeps the rows of a packed batch apart, as an attention function of transformers.
 
-Owns how it is computed: row by row, or on a GPU short rows in a table padded within attention alone. The linear layers before and after
-see no padding. Without bounds it is the library's own SDPA, so a model that has it serves padded batches too.
+Owns how it is computed: rows of one length together, or on a GPU short rows in a table padded within attention alone. The linear layers
+before and after see no padding. Without bounds it is the library's own SDPA, so a model that has it serves padded batches too.
 """
 
+from itertools import groupby
 from typing import TYPE_CHECKING, Any, Final
 
 import torch
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 ATTENTION: Final = "finetune_packed"
 LONGEST_PADDED: Final = 64
-"""On a GPU, rows of more tokens on average are attended to one by one: a table padded to the longest would cost more than the calls."""
+"""On a GPU, rows of more tokens on average are attended to by length: a table padded to the longest would cost more than the calls."""
 
 
 def attend_within_rows(
@@ -56,28 +57,25 @@ def attend_within_rows(
         "enable_gqa": query.shape[1] != key.shape[1],
     }
     lengths = packed_bounds["lengths"]
-    if len(set(lengths)) == 1:
-        return _attend_alike(query, key, value, len(lengths), options), None
     # On a CPU a call costs little and a padded cell as much as a token, whatever the lengths.
     if query.device.type == "cpu" or sum(lengths) > LONGEST_PADDED * len(lengths):
-        return _attend_one_by_one(query, key, value, lengths, options), None
+        return _attend_by_length(query, key, value, lengths, options), None
     return _attend_padded(query, key, value, packed_bounds, options), None
 
 
-def _attend_alike(query: Tensor, key: Tensor, value: Tensor, rows: int, options: dict[str, Any]) -> Tensor:
-    """Attend within rows of one length, which are a table already."""
-
-    def cut(tensor: Tensor) -> Tensor:
-        return tensor[0].unflatten(1, (rows, -1)).transpose(0, 1)
-
-    return scaled_dot_product_attention(cut(query), cut(key), cut(value), **options).transpose(1, 2).flatten(0, 1)[None]
-
-
-def _attend_one_by_one(
+def _attend_by_length(
     query: Tensor, key: Tensor, value: Tensor, lengths: tuple[int, ...], options: dict[str, Any]
 ) -> Tensor:
-    rows = zip(*(tensor.split(lengths, dim=2) for tensor in (query, key, value)), strict=True)
-    return torch.cat([scaled_dot_product_attention(*row, **options) for row in rows], dim=2).transpose(1, 2)
+    """Attend within rows, those of one length that lie side by side together: they are a table already."""
+    runs = [(length, len(list(rows))) for length, rows in groupby(lengths)]
+    sizes = [length * rows for length, rows in runs]
+    attended = []
+    for (length, rows), parts in zip(
+        runs, zip(*(tensor[0].split(sizes, dim=1) for tensor in (query, key, value)), strict=True), strict=True
+    ):
+        tables = (part.unflatten(1, (rows, length)).transpose(0, 1) for part in parts)
+        attended.append(scaled_dot_product_attention(*tables, **options).transpose(1, 2).flatten(0, 1))
+    return torch.cat(attended)[None]
 
 
 def _attend_padded(query: Tensor, key: Tensor, value: Tensor, bounds: "Bounds", options: dict[str, Any]) -> Tensor:

@@ -12,7 +12,7 @@ from transformers import GPT2Config, MistralConfig, Qwen2Config, XLNetConfig
 from finetune.batching import Collator, Slot
 from finetune.features import EncodedRow
 from finetune.masking import NOT_PREDICTED
-from finetune.packed_attention import _attend_one_by_one, _attend_padded
+from finetune.packed_attention import _attend_by_length, _attend_padded
 from finetune.packing import COUNTS_FROM_PADDING, DECODERS, ENCODERS, Packer, can_pack, find_bounds, settle_batching
 from finetune.pooling import pooled_logits
 from finetune.supervised_head import predict_supervised
@@ -175,13 +175,13 @@ def test_bounds_say_where_each_row_lies() -> None:
 @pytest.mark.parametrize("is_causal", [False, True])
 @given(lengths=LENGTHS)
 @settings(max_examples=30, deadline=None)
-def test_a_gpu_s_padded_table_attends_as_rows_one_by_one_do(is_causal: bool, lengths: list[int]) -> None:
+def test_a_gpu_s_padded_table_attends_as_rows_by_themselves_do(is_causal: bool, lengths: list[int]) -> None:
     torch.manual_seed(0)
     query, key, value = (torch.randn(1, 2, sum(lengths), 8, requires_grad=True) for _ in range(3))
     options = {"is_causal": is_causal, "scale": 0.3, "dropout_p": 0.0, "enable_gqa": False}
     found = [
         _attend_padded(query, key, value, find_bounds(lengths), options),
-        _attend_one_by_one(query, key, value, tuple(lengths), options),
+        _attend_by_length(query, key, value, tuple(lengths), options),
     ]
     torch.testing.assert_close(*found, atol=1e-5, rtol=1e-5)
     by_table, by_rows = (torch.autograd.grad(output.square().sum(), [query, key, value]) for output in found)
