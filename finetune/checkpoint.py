@@ -5,7 +5,6 @@ for `model`. Imports no torch.
 """
 
 import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -19,7 +18,7 @@ from finetune.errors import (
     UnavailableError,
     first_line,
 )
-from finetune.hub import fetch_hub_files
+from finetune.hub import fetch_hub_files, list_shards
 from finetune.recipe_sections import FOLDER_STARTS, ModelSettings
 from finetune.run_dir import RunDir, read_status
 
@@ -150,9 +149,8 @@ def _verify(folder: Path, name: str) -> str:
         files = [folder / WEIGHTS]
     elif index.is_file():
         try:
-            shards = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
-            files = [folder / shard for shard in shards]
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            files = [folder / shard for shard in list_shards(index)]
+        except ValueError as error:
             raise DataError(f"{name}: {index.name} is damaged ({first_line(error)})") from None
     else:
         pickled = [pickle for pickle in PICKLES if (folder / pickle).exists()]

@@ -4,7 +4,9 @@ Owns their shape and nothing else, for classes, numbers, sets of labels and lang
 finds what: `slices`, `calibration`, `decisions`, `curves`, `mistakes`, `near_duplicates`, `error_findings`. Imports no torch.
 """
 
-from pydantic import BaseModel, ConfigDict
+from typing import Self
+
+from pydantic import BaseModel, ConfigDict, model_validator
 
 
 class Record(BaseModel):
@@ -108,6 +110,12 @@ class Confusion(Record):
 
     labels: list[str]
     counts: list[list[int]]
+
+    @model_validator(mode="after")
+    def _refuse_other_counts(self) -> Self:
+        if any(len(cells) != len(self.labels) for cells in (self.counts, *self.counts)):
+            raise ValueError(f"counts must have {len(self.labels)} rows and columns, one for each label")
+        return self
 
 
 class Mistake(Record):

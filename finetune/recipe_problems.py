@@ -106,9 +106,10 @@ def list_validation_problems(error: ValidationError, values: Mapping[str, Any], 
         if allowed and allowed not in alternatives:
             alternatives.append(allowed)
     problems = []
+    around = {path[:length] for path in found for length in range(len(path))}
     for path, (opening, alternatives) in found.items():
         # Where a value may be of several types, what is wrong inside it says more than that it isn't of the others.
-        if any(other[: len(path)] == path and len(other) > len(path) for other in found):
+        if path in around:
             continue
         line = opening + (f", allowed is {' or '.join(alternatives)}" if alternatives else "")
         problems.append(f"{place(path)}: {'.'.join(path) or 'recipe'}: {line}")

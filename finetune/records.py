@@ -4,7 +4,9 @@ Owns their shape and nothing else: `report` builds a Report, `render` shows it, 
 `prediction_records`. Imports no torch.
 """
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
 
 from finetune.findings import (
     Calibration,
@@ -212,7 +214,7 @@ class Report(Record):
     model_class: str = "AutoModelForSequenceClassification"
     """The class of transformers that has the head which was asked."""
     primary_metric: str
-    seeds: list[SeedRecord]
+    seeds: Annotated[list[SeedRecord], Field(min_length=1)]
     collapse: str
     """That the model says the same of every row, to be shown before anything else; empty where it doesn't."""
     warnings: list[str]

@@ -21,6 +21,8 @@ from finetune.errors import DataError, UnavailableError, first_line
 WEIGHTS, MOMENTS, STATE = "model.safetensors", "optimizer.safetensors", "training.json"
 # What the recipe says of a group of weights; the rest is the optimizer's own.
 _OF_THE_RECIPE = frozenset({"lr", "initial_lr", "weight_decay"})
+# In the state of a Mersenne twister, MT19937.
+_WORDS = 624
 
 
 def write_state(
@@ -91,10 +93,9 @@ def restore_optimizer(folder: Path, optimizer: Any, schedule: Any) -> None:
             {**group, **{name: value for name, value in kept.items() if name not in _OF_THE_RECIPE}}
             for group, kept in zip(own, state["optimizer"]["groups"], strict=True)
         ]
-        tensors = _read_tensors(folder / MOMENTS)
-        optimizer.load_state_dict(
-            {"state": _join_state(tensors, state["optimizer"]["numbers"]), "param_groups": groups}
-        )
+        moments = _join_state(_read_tensors(folder / MOMENTS), state["optimizer"]["numbers"])
+        _refuse_other_shapes(moments, groups, optimizer)
+        optimizer.load_state_dict({"state": moments, "param_groups": groups})
         schedule.load_state_dict({**state["schedule"], "lr_lambdas": [None] * len(own)})
         rates = [
             rate * factor(schedule.last_epoch)
@@ -103,8 +104,30 @@ def restore_optimizer(folder: Path, optimizer: Any, schedule: Any) -> None:
         for group, rate in zip(optimizer.param_groups, rates, strict=True):
             group["lr"] = rate
         schedule._last_lr = rates
-    except (KeyError, ValueError, TypeError, RuntimeError) as error:
+    except (KeyError, ValueError, TypeError, IndexError, AttributeError, RuntimeError) as error:
         raise DataError(f"{folder}: the state of another optimizer ({first_line(error)})") from None
+
+
+def _refuse_other_shapes(
+    moments: Mapping[int, Mapping[str, Any]], groups: list[dict[str, Any]], optimizer: Any
+) -> None:
+    """Stop before a fused step, which torch 2.13 takes without comparing shapes, writing beyond the end of the shorter one.
+
+    Raises:
+        ValueError: a moment doesn't have the shape of its weight.
+    """
+    weights = [
+        (weight, kept.get("fused"))
+        for own, kept in zip(optimizer.param_groups, groups, strict=True)
+        for weight in own["params"]
+    ]
+    for number, entries in moments.items():
+        weight, is_fused = weights[number]
+        for name, value in entries.items():
+            if is_fused and name != "step" and isinstance(value, Tensor) and value.shape != weight.shape:
+                raise ValueError(
+                    f"{name} of weight {number} has the shape {tuple(value.shape)}, not {tuple(weight.shape)}"
+                )
 
 
 def read_state(folder: Path) -> dict[str, Any]:
@@ -117,6 +140,8 @@ def read_state(folder: Path) -> dict[str, Any]:
         state = json.loads((folder / STATE).read_text(encoding="utf-8"))
         if not isinstance(state, dict) or state.keys() != {"optimizer", "schedule", "scaler", "processes"}:
             raise ValueError("not the state of a training")
+        if not isinstance(state["processes"], list) or not all(isinstance(one, dict) for one in state["processes"]):
+            raise ValueError("what its processes knew is no list")
     except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"{folder / STATE}: can't be read ({first_line(error)})") from None
     return state
@@ -172,11 +197,15 @@ def restore_generators(state: Mapping[str, Any]) -> None:
         version, words, gauss = state["python"]
         random.setstate((version, tuple(words), gauss))
         numpy = state["numpy"]
-        np.random.set_state({**numpy, "state": {**numpy["state"], "key": np.array(numpy["state"]["key"], np.uint32)}})
+        key, position = np.array(numpy["state"]["key"], np.uint32), numpy["state"]["pos"]
+        # numpy 2.4 takes any position, and then reads what lies beside its words.
+        if key.shape != (_WORDS,) or not 0 <= position <= _WORDS:
+            raise ValueError("NumPy's has another size")
+        np.random.set_state({**numpy, "state": {"key": key, "pos": position}})
         torch.set_rng_state(_from_hex(state["torch"]))
         if state["cuda"] is not None and torch.cuda.is_available():
             torch.cuda.set_rng_state(_from_hex(state["cuda"]))
-    except (KeyError, ValueError, TypeError, OverflowError, RuntimeError) as error:
+    except (KeyError, ValueError, TypeError, AttributeError, OverflowError, RuntimeError) as error:
         raise DataError(f"the random generators can't be set as they were ({first_line(error)})") from None
 
 

@@ -15,7 +15,18 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
-from ruamel.yaml.tokens import AliasToken, AnchorToken, TagToken
+from ruamel.yaml.tokens import (
+    AliasToken,
+    AnchorToken,
+    BlockEndToken,
+    BlockMappingStartToken,
+    BlockSequenceStartToken,
+    FlowMappingEndToken,
+    FlowMappingStartToken,
+    FlowSequenceEndToken,
+    FlowSequenceStartToken,
+    TagToken,
+)
 
 from finetune.errors import MissingInputError, PermissionDeniedError, RecipeError, first_line
 
@@ -24,6 +35,8 @@ MAXIMUM_DEPTH = 20
 LONGEST_INTEGER = 20
 KeyPath = tuple[str, ...]
 
+_OPENING = (BlockMappingStartToken, BlockSequenceStartToken, FlowMappingStartToken, FlowSequenceStartToken)
+_CLOSING = (BlockEndToken, FlowMappingEndToken, FlowSequenceEndToken)
 _INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]*)")
 _FLOAT = re.compile(r"[-+]?([0-9]+\.[0-9]*|\.[0-9]+|[0-9]+(?=[eE]))([eE][-+]?[0-9]+)?")
 _WORDS = {"": None, "~": None, "null": None, "true": True, "false": False}
@@ -90,10 +103,16 @@ def parse_yaml(text: str, source: str) -> PlacedValues:
 
 
 def _refuse_indirections(text: str, source: str) -> None:
+    """Refuse aliases, anchors, tags and deep nesting before anything is composed, which takes long where brackets open and open."""
+    depth = 0
     for token in YAML(typ="safe", pure=True).scan(text):
+        line = token.start_mark.line + 1
         if isinstance(token, AliasToken | AnchorToken | TagToken):
             kind = {"AliasToken": "aliases", "AnchorToken": "anchors", "TagToken": "tags"}[type(token).__name__]
-            raise RecipeError([f"{source}:{token.start_mark.line + 1}: {kind} are not allowed in recipes"])
+            raise RecipeError([f"{source}:{line}: {kind} are not allowed in recipes"])
+        depth += isinstance(token, _OPENING) - isinstance(token, _CLOSING)
+        if depth > MAXIMUM_DEPTH:
+            raise RecipeError([f"{source}:{line}: nested more than {MAXIMUM_DEPTH} levels deep"])
 
 
 def _build_value(node: Node, path: KeyPath, placed: PlacedValues, source: str) -> Any:

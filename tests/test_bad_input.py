@@ -246,8 +246,24 @@ def test_truncated_weights_are_65(broken: Path) -> None:
         refuse_checkpoint(65, "model.safetensors is truncated or damaged")
 
 
-@pytest.mark.parametrize("index", ["", "{}", "[]", '{"weight_map": {"a": "gone.safetensors"}}'])
-def test_a_damaged_index_of_shards_is_65(broken: Path, index: str) -> None:
+@pytest.mark.parametrize(
+    "index",
+    [
+        *(
+            "",
+            "{}",
+            "[]",
+            "[" * 9999,
+            '{"weight_map": {}}',
+            '{"weight_map": {"a": null}}',
+            '{"weight_map": {"a": [1]}}',
+        ),
+        '{"weight_map": {"a": "../r.safetensors"}}',
+        '{"weight_map": {"a": "/etc/passwd"}}',
+        '{"weight_map": {"a": "gone.safetensors"}}',
+    ],
+)
+def test_a_damaged_index_of_shards_is_65_as_is_one_that_leads_out_of_its_folder(broken: Path, index: str) -> None:
     (broken / "model.safetensors").unlink()
     (broken / "model.safetensors.index.json").write_text(index)
     refuse_checkpoint(65, "is truncated or damaged" if "gone" in index else "index.json is damaged")

@@ -1,6 +1,5 @@
 """What the readers promise: each cell is the text in the file, and each fault is one line that names its place."""
 
-import contextlib
 import csv
 import io
 import json
@@ -529,32 +528,3 @@ def test_any_table_written_as_jsonl_reads_back_the_same(rows: list[list[str]], a
 def test_any_table_written_as_parquet_reads_back_the_same(rows: list[list[str]]) -> None:
     columns = dict(zip(header(rows), zip(*rows, strict=True), strict=True))
     assert_reads_back("a.parquet", rows, lambda path: write_parquet(path, columns))
-
-
-def assert_reads_or_refuses(suffix: str, data: bytes) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        path = write(Path(folder), f"a{suffix}", data)
-        with contextlib.suppress(FinetuneError):
-            table = open_table(path)
-            assert all(len(row.cells) == len(table.columns) for row in table.rows)
-
-
-TOKENS = [b"\t", b"\n", b"\r", b",", b'"', b"{", b"}", b"[", b":", b'{"a": 1}', b'"\\ud83d"', b"\xef\xbb\xbf", b"PAR1"]
-FRAGMENTS = st.lists(st.sampled_from(TOKENS) | st.binary(max_size=4)).map(b"".join)
-
-
-@settings(deadline=None, max_examples=300)
-@given(st.sampled_from(SUFFIXES), st.binary() | FRAGMENTS)
-def test_arbitrary_bytes_are_read_or_refused(suffix: str, data: bytes) -> None:
-    assert_reads_or_refuses(suffix, data)
-
-
-@settings(deadline=None, max_examples=300)
-@given(st.dictionaries(st.integers(0, 2000), st.integers(0, 255), max_size=5))
-def test_a_parquet_file_with_changed_bytes_is_read_or_refused(changes: dict[int, int]) -> None:
-    sink = io.BytesIO()
-    pyarrow.parquet.write_table(pyarrow.table({"text": ["one", "two"], "label": [1, 0]}), sink)
-    content = bytearray(sink.getvalue())
-    for index, value in changes.items():
-        content[index % len(content)] = value
-    assert_reads_or_refuses(".parquet", bytes(content))

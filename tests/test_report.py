@@ -5,16 +5,18 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
 from finetune.answers import AnyAnswers, build_answers
 from finetune.collapse import find_collapse
 from finetune.metrics import score
 from finetune.recipe import Band
-from finetune.records import Measurement, Score, SeedSummaryRecord
+from finetune.records import Measurement, Report, Score, SeedSummaryRecord
 from finetune.report import ENSEMBLE, SeedResult, build_seed_record, judge_bands, summarise_seeds
 from finetune.resampling import choose_resampling
 from finetune.scores import measure_slices
 from finetune.statistics import interval_of_mean
+from tests.report_examples import single_seed
 
 BAND = Band(low=0.5, high=0.6, source="somewhere", rows=400)
 
@@ -160,3 +162,9 @@ def test_the_dev_score_of_a_seed_is_that_of_the_model_with_its_threshold() -> No
     with_dev = replace(result, dev_answers=on_dev)
     assert build_seed_record(result, "accuracy", ("no", "yes")).dev_score is None
     assert build_seed_record(with_dev, "accuracy", ("no", "yes")).dev_score == 0.75
+
+
+@pytest.mark.parametrize("changes", [{"seeds": []}, {"confusion": {"labels": ["a", "b"], "counts": [[1, 2], [3]]}}])
+def test_a_record_that_does_not_hold_together_is_no_report(changes: dict) -> None:
+    with pytest.raises(ValidationError):
+        Report.model_validate(single_seed().model_dump() | changes)

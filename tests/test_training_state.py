@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
 
@@ -107,10 +108,26 @@ def test_the_state_of_another_model_or_optimizer_is_refused(tmp_path: Path) -> N
     few = torch.optim.AdamW([model.first.weight], 0.1)
     with pytest.raises(DataError, match="another optimizer"):
         restore_optimizer(tmp_path, few, falling(few))
-    for text in ("", "[]", "{}", '{"optimizer": 1, "schedule": 2, "scaler": 3, "processes": 4, "more": 5}', "[" * 9999):
+    whole = '{"optimizer": 1, "schedule": 2, "scaler": 3, "processes": %s}'
+    for text in ("", "[]", "{}", whole.replace("}", ', "more": 5}') % "[]", whole % "4", whole % "[4]", "[" * 9999):
         (tmp_path / "training.json").write_text(text)
         with pytest.raises(DataError, match="can't be read"):
             read_state(tmp_path)
+
+
+@pytest.mark.parametrize("shape", [(1,), (4, 4, 4), (2, 4)])
+def test_a_moment_of_another_shape_never_reaches_a_fused_step_which_would_write_beyond_it(
+    tmp_path: Path, shape: tuple[int, ...]
+) -> None:
+    model = Tied()
+    optimizer = torch.optim.AdamW(model.parameters(), 0.1, fused=True)
+    step(model, optimizer, falling(optimizer))
+    write_state(tmp_path, model, optimizer, falling(optimizer), None, [])
+    moments = load_file(tmp_path / "optimizer.safetensors")
+    save_file(moments | {"0.exp_avg": torch.zeros(shape)}, tmp_path / "optimizer.safetensors")
+    fresh = torch.optim.AdamW(model.parameters(), 0.1, fused=True)
+    with pytest.raises(DataError, match=r"exp_avg of weight 0 has the shape"):
+        restore_optimizer(tmp_path, fresh, falling(fresh))
 
 
 def test_an_optimizer_that_keeps_what_is_no_number_is_refused_in_words(tmp_path: Path) -> None:
@@ -138,6 +155,14 @@ def test_every_generator_goes_on_from_where_it_was() -> None:
     assert draw() != first
     restore_generators(state)
     assert draw() == first
+
+
+@pytest.mark.parametrize("position", [-5, 625, 100_000, None])
+def test_a_place_beyond_the_words_of_numpy_s_generator_is_refused(position: object) -> None:
+    state = json.loads(json.dumps(capture_generators()))
+    state["numpy"]["state"]["pos"] = position
+    with pytest.raises(DataError, match="random generators"):
+        restore_generators(state)
 
 
 @pytest.mark.parametrize("state", [{}, {"python": 1}, {"python": [3, [1], None]}, {"python": [3, ["x"] * 625, None]}])
