@@ -12,7 +12,7 @@ TEST := $(RUN)/python -m pytest --numprocesses $(WORKERS)
 BROWSER := tests/browser
 BROWSER_STAMP := $(BROWSER)/node_modules/.installed
 
-.PHONY: install finetune test check lint types realdata end-to-end simulation cluster torture browser browser-where-possible bench clean
+.PHONY: install finetune test check lint types realdata end-to-end simulation cluster torture fuzz browser browser-where-possible bench clean
 
 finetune: install
 	$(RUN)/finetune run $(RECIPE) $(ARGS)
@@ -58,6 +58,12 @@ simulation: install
 # Kills runs with -9 at random moments, 50 times unless TORTURE_KILLS says otherwise, and holds them against untouched ones.
 torture: install
 	$(RUN)/python -m tests.torture
+
+# Looks for bytes that a reader neither takes nor refuses in our words, this long for each; atheris has wheels for Linux alone.
+FUZZ_SECONDS ?= 60
+fuzz: install
+	$(RUN)/python -m pip install --quiet --disable-pip-version-check atheris==3.0.0
+	$(RUN)/python -m tests.fuzz --seconds $(FUZZ_SECONDS)
 
 # Opens rendered reports in Chromium; needs node, npm and a Chromium, which CHROMIUM names.
 browser: install $(BROWSER_STAMP)

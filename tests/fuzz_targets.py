@@ -58,6 +58,14 @@ note: 'it''s'
 """
 OVERRIDES = b"train.learning_rate=3e-5\0data.columns.label=2\0seeds=[1, 2]\0evaluate.slices=null"
 
+# What parsers stumble over, in the alphabet of the formats read here.
+TOKENS = (
+    *(bytes([letter]) for letter in b"\t\n\r\0 ,;:\"'{}[]&*!|>#%@`=-\xff\xc3"),
+    *(b"\xef\xbb\xbf", b"\\ud800", b"\xed\xa0\x80", "\u2028\u202e\u200b".encode(), b"NaN", b"Infinity", b"1e999"),
+    *(b"-1", b"null", b"true", b"[[[[", b"0x10", b"1_0", b"9" * 30, b"9" * 5000, b"---\n", b"<<: ", b"../", b"PAR1"),
+    *(b"[" * 3000, b'{"a":' * 3000),
+)
+
 
 @dataclass(frozen=True)
 class Target:
