@@ -163,7 +163,8 @@ def report_rows(report: Path, rounds: int) -> list[Row]:
 
 def write_example(folder: Path) -> Path:
     """Write the report of the tests that has every part, and return its path."""
-    from finetune.run_dir import RunDir, write_record
+    from finetune.record_files import write_record
+    from finetune.run_dir import RunDir
     from tests.report_examples import single_seed
 
     run_dir = RunDir(folder)

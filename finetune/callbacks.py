@@ -1,4 +1,4 @@
-"""What happens beside training: the event log, the stop at the first number that is not finite, the progress bar.
+"""What happens beside training: the answer to signals, the event log, the stop at the first number that is not finite, the progress bar.
 
 Owns transformers callbacks. Changes no number of the training.
 """
@@ -10,13 +10,75 @@ import time
 from pathlib import Path
 from typing import Any
 
+import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from torch import distributed
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from finetune.errors import InvalidResultError
+from finetune.stopping import SIGNALS, Request
 
 EVENT_NAMES = {"loss": "loss", "learning_rate": "learning_rate", "grad_norm": "gradient_norm"}
+
+
+class ObeySignals(TrainerCallback):
+    """Save, or save and stop, when a signal asked any process of the run to; all of them do so after the same step.
+
+    What they agree on was asked by the end of the step before, so that nobody waits for the others: the answers cross the network while
+    the next step is computed.
+    """
+
+    def __init__(self, *, can_resume: bool) -> None:
+        """Begin with nothing asked; `can_resume` is False where weights are cut."""
+        self.can_resume, self.agreed = can_resume, Request.NOTHING
+        self.group: Any = None
+        self.vote: tuple[Any, Any] | None = None
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Open a line on which processes agree without their GPUs."""
+        if args.world_size > 1:
+            self.group = distributed.new_group(backend="gloo")
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> TrainerControl:
+        """Ask for a checkpoint where a signal asked for one."""
+        self.agreed = self._agree(SIGNALS.take(), is_last=state.global_step >= state.max_steps)
+        if self.agreed >= Request.STOP:
+            SIGNALS.note(self.agreed, "a signal to another process")
+        control.should_save = control.should_save or self.agreed > Request.NOTHING
+        return control
+
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Stop if that was asked, now that the step is saved.
+
+        Raises:
+            StoppedError: with the exit code of what was asked.
+        """
+        if self.agreed >= Request.STOP:
+            if self.group is not None:
+                # Whoever leaves first must not be taken for a failure while another still writes.
+                distributed.barrier(group=self.group)
+            raise SIGNALS.describe(f"after step {state.global_step}, which is saved", can_go_on=self.can_resume)
+
+    def _agree(self, own: Request, *, is_last: bool) -> Request:
+        """Return the most urgent that any process was asked, by the step before; after the last step, by now."""
+        if self.group is None:
+            return own
+        before = self._count_votes()
+        asked = torch.tensor([max(own, before) if is_last else own])
+        self.vote = distributed.all_reduce(asked, distributed.ReduceOp.MAX, self.group, async_op=True), asked
+        return self._count_votes() if is_last else before
+
+    def _count_votes(self) -> Request:
+        if self.vote is None:
+            return Request.NOTHING
+        (work, asked), self.vote = self.vote, None
+        work.wait()
+        return Request(int(asked))
 
 
 class SaveWhenScored(TrainerCallback):

@@ -18,8 +18,8 @@ from pydantic import Field, ValidationError
 
 from finetune.errors import DataError, FinetuneError, StorageError, first_line
 from finetune.machine import installed_versions
+from finetune.record_files import write_record
 from finetune.records import Record
-from finetune.run_dir import write_record
 
 MANIFEST = "manifest.json"
 # A manifest names a handful of files; what is larger is none.

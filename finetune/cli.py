@@ -238,7 +238,7 @@ def init(
     from finetune.errors import OutputError
     from finetune.init_recipe import guess_recipe, render_recipe
     from finetune.recipe_file import load_recipe
-    from finetune.run_dir import write_text
+    from finetune.record_files import write_text
 
     guess = guess_recipe(data)
     path = out or Path("recipes") / f"{data.stem}.yaml"

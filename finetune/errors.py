@@ -11,6 +11,8 @@
     ├── OutputError          73  the output folder can't be created or is in use
     ├── StorageError         74  reading or writing failed during the run (disk full)
     ├── StoppedError        130  the user pressed Ctrl-C
+    │   ├── PreemptedError   75  told to stop by a signal; what was trained is saved, and --resume goes on
+    │   └── TerminatedError 143  told to stop at once, or by a signal where nothing can be resumed
     ├── PermissionDeniedError 77 a file may not be read or written
     └── RecipeError          78  the recipe is wrong; holds every problem of the file at once
         └── SettingError     78  one value of it, found wrong by data, checkpoint or machine
@@ -108,6 +110,30 @@ class StoppedError(FinetuneError):
     exit_code = 130
 
 
+class PreemptedError(StoppedError):
+    """A signal stopped the run, which has kept what it had trained."""
+
+    exit_code = 75
+
+
+class TerminatedError(StoppedError):
+    """Signals stopped the run before it could keep what it had trained."""
+
+    exit_code = 143
+
+
+class StopRun(BaseException):
+    """Ends a run from wherever it is. Not an Exception, since no library may take it for a failure of its own.
+
+    Attributes:
+        error: what users are told.
+    """
+
+    def __init__(self, error: StoppedError) -> None:
+        self.error = error
+        super().__init__(str(error))
+
+
 class RecipeError(FinetuneError):
     """A recipe is wrong.
 
@@ -150,6 +176,8 @@ def as_finetune_error(error: BaseException) -> FinetuneError:
     """Return what any exception means to a user: its cause in our words, with the exit code of the table above."""
     if isinstance(error, FinetuneError):
         return error
+    if isinstance(error, StopRun):
+        return error.error
     if isinstance(error, KeyboardInterrupt):
         return StoppedError("stopped by Ctrl-C; the same command with --resume goes on from the last checkpoint")
     text = first_line(error)

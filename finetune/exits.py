@@ -18,8 +18,9 @@ from typer.exceptions import TyperException
 
 from finetune import cli_compare, cli_predict, cli_runs, cli_share
 from finetune.cli import app
-from finetune.errors import FinetuneError, StoppedError, StorageError, UsageError, as_finetune_error
+from finetune.errors import FinetuneError, StopRun, StorageError, UsageError, as_finetune_error
 from finetune.machine import process_rank
+from finetune.stopping import end_with_launcher
 from finetune.terminal import printable
 
 # Each adds its commands to the app when it is imported.
@@ -38,6 +39,7 @@ def main() -> NoReturn:
         "HF_HUB_DISABLE_PROGRESS_BARS": "1",
     }.items():
         os.environ.setdefault(name, value)
+    end_with_launcher()
     _spare_collections()
     _open_streams()
     arguments = ["--resume=newest" if word == "--resume" else word for word in sys.argv[1:]]
@@ -47,8 +49,9 @@ def main() -> NoReturn:
         _leave(code)
     except FinetuneError as error:
         _fail(error, str(error), error.exit_code)
-    except KeyboardInterrupt as error:
-        _fail(error, str(as_finetune_error(error)), StoppedError.exit_code)
+    except (KeyboardInterrupt, StopRun) as error:
+        told = as_finetune_error(error)
+        _fail(error, str(told), told.exit_code)
     except BrokenPipeError:
         # The reader of our output has gone (`| head`); nothing is wrong.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -21,9 +21,10 @@ from finetune.objective import TrainedObjective
 from finetune.packing import settle_batching
 from finetune.predictions import build_predictions, read_answers
 from finetune.prepare import SeedJob, take_seed
+from finetune.record_files import write_lines, write_record
 from finetune.records import HistoryPoint, Measurement, Score
 from finetune.report import SeedResult
-from finetune.run_dir import RunDir, read_measurement, write_lines, write_record
+from finetune.run_dir import RunDir, read_measurement
 from finetune.scores import measure_slices, score_slices
 from finetune.training import TrainOutcome, train_model
 

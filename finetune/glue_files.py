@@ -11,7 +11,7 @@ from pathlib import Path
 from finetune.errors import DataError, OutputError, UsageError, suggest
 from finetune.fitted_run import load_run
 from finetune.readers import open_table, place
-from finetune.run_dir import write_text
+from finetune.record_files import write_text
 from finetune.task import GlueSubmission, get_task, list_tasks
 
 HEADER = "index\tprediction"

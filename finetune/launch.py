@@ -1,8 +1,8 @@
 """Several processes of a run on this machine.
 
-Owns `finetune run --processes N`: the workers, what users see of them, their exit code, their end when this process is told to
-end. What the processes do together is `processes`. Any launcher that sets RANK and WORLD_SIZE works too (torchrun); this one
-keeps the run's exit code, and shows an error once instead of once a process. Imports no torch.
+Owns `finetune run --processes N`: the workers, what users see of them, their exit code, the signals that are passed on to them. What
+the processes do together is `processes`. Any launcher that sets RANK and WORLD_SIZE works too (torchrun); this one keeps the run's exit
+code, and shows an error once instead of once a process. Imports no torch.
 """
 
 import os
@@ -19,6 +19,7 @@ from typing import IO
 
 from finetune.errors import FinetuneError, ResourceError, UsageError
 from finetune.machine import choose_threads, usable_cores
+from finetune.stopping import MEANINGS
 
 MAXIMUM_PROCESSES = 64
 # What the others get to end by themselves once one has ended.
@@ -47,7 +48,7 @@ def run_in_processes(count: int, arguments: Sequence[str], command: str) -> int:
         received: list[int] = []
         previous = {
             number: signal.signal(number, lambda found, _: received.append(found))
-            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+            for number in (*MEANINGS, signal.SIGHUP)
         }
         try:
             for worker_environment in _environments(count, command):
@@ -64,7 +65,10 @@ def run_in_processes(count: int, arguments: Sequence[str], command: str) -> int:
                 worker.process.wait()
             for number, handler in previous.items():
                 signal.signal(number, handler)
-        return 128 + received[0] if received else _exit_code(workers, first_failed)
+        stops = [number for number in received if number != signal.SIGUSR2]
+        # Workers that were stopped say themselves with which code; those that had to be killed can't.
+        is_killed = workers[0].process.returncode < 0
+        return 128 + stops[0] if stops and is_killed else _exit_code(workers, first_failed)
 
 
 def _environments(count: int, command: str) -> list[dict[str, str]]:
@@ -93,7 +97,7 @@ def _start(arguments: Sequence[str], environment: dict[str, str], errors: IO[byt
         stdin=subprocess.DEVNULL,
         stdout=None if errors is None else subprocess.DEVNULL,
         stderr=errors,
-        # Ctrl-C reaches this process alone, which passes it to the first worker once.
+        # Signals reach this process alone, which passes each on once.
         start_new_session=True,
     )
     return Worker(process, errors)
@@ -106,14 +110,14 @@ def _wait(workers: Sequence[Worker], received: list[int]) -> int | None:
         codes = [worker.process.poll() for worker in workers]
         if first_failed is None:
             first_failed = next((rank for rank, code in enumerate(codes) if code), None)
-        if deadline == float("inf") and (first_failed is not None or codes[0] is not None or received):
+        # A step and its checkpoint may take long; who can't wait says so by a second signal.
+        is_urgent = len([number for number in received if number != signal.SIGUSR2]) > 1
+        if deadline == float("inf") and (first_failed is not None or codes[0] is not None or is_urgent):
             deadline = time.monotonic() + SECONDS_OF_GRACE
-        if passed_on < len(received):
-            passed_on = len(received)
-            # The first time only the first worker, which writes how the run stands while the others wait for it.
-            is_urgent = passed_on > 1 or received[-1] != signal.SIGINT
-            for worker in workers if is_urgent else workers[:1]:
-                worker.process.send_signal(received[-1])
+        for number in received[passed_on:]:
+            for worker in workers:
+                worker.process.send_signal(number)
+        passed_on = len(received)
         # A first worker that knows why it failed has said so; what the others would add is that it has gone.
         if None not in codes or (codes[0] and codes[0] != FinetuneError.exit_code) or time.monotonic() > deadline:
             return first_failed

@@ -17,9 +17,10 @@ from finetune.card_examples import find_texts, write_command_text, write_python
 from finetune.headline import build_headline
 from finetune.markup import markdown_environment
 from finetune.model_index import build_card_data, find_own_decision, find_own_predictor, find_own_score
+from finetune.record_files import write_text
 from finetune.records import Report
 from finetune.resolved import render_yaml
-from finetune.run_dir import RunDir, write_text
+from finetune.run_dir import RunDir
 from finetune.scores import pick
 from finetune.wording import (
     count_of,

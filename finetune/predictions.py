@@ -32,7 +32,7 @@ from finetune.prediction_records import (
     Prediction,
     RegressionPrediction,
 )
-from finetune.run_dir import read_lines
+from finetune.record_files import read_lines
 from finetune.text_files import show
 
 if TYPE_CHECKING:

@@ -41,6 +41,7 @@ class SeedJob:
     Attributes:
         record: that of the data, with what tokenisation found.
         plan: how a batch is cut; None where nothing is trained.
+        parameters: those of the model.
     """
 
     name: str
@@ -55,6 +56,7 @@ class SeedJob:
     plan: BatchPlan | None
     precision: Precision
     objective: Objective
+    parameters: int
 
 
 def prepare_job(loaded: "LoadedRecipe", task: "Task", data: "TaskData", processes: Processes) -> SeedJob:
@@ -69,8 +71,8 @@ def prepare_job(loaded: "LoadedRecipe", task: "Task", data: "TaskData", processe
     refuse_threshold_of_many_labels(loaded.recipe.evaluate, len(data.label_names))
     start = find_start(loaded.recipe, task, data)
     objective = build_objective(loaded.recipe, task, data, start.tokenizer, start.config)
-    # Counted for its refusals: a head or a shape that there isn't is found before anything is encoded.
-    count_parameters(start, objective, data.label_names)
+    # Counted so early since it refuses a head or a shape that there isn't.
+    parameters = count_parameters(start, objective, data.label_names)
     features = _encode_splits(objective, loaded.recipe, data)
     record = add_token_counts(data.record, features)
     slices, notes = find_test_slices(task, data, lengths_of_examples(features["test"]), record)
@@ -90,6 +92,7 @@ def prepare_job(loaded: "LoadedRecipe", task: "Task", data: "TaskData", processe
         plan,
         precision,
         objective,
+        parameters,
     )
 
 

@@ -21,9 +21,10 @@ from finetune.curve_pictures import draw_precision_recall, draw_reliability, dra
 from finetune.headline import build_headline
 from finetune.markup import build_page_parts, html_environment, markdown_environment
 from finetune.pictures import draw_confusion, draw_learning_curve, draw_scatter
+from finetune.record_files import write_text
 from finetune.records import Report
 from finetune.resolved import render_yaml
-from finetune.run_dir import RunDir, write_text
+from finetune.run_dir import RunDir
 from finetune.strips import build_forest, draw_strips
 from finetune.svg import follow_page
 from finetune.wording import has_classes, plain, visible

@@ -13,8 +13,9 @@ from finetune import comparison_sentences as sentences
 from finetune import comparison_tables as tables
 from finetune.comparison_records import Comparison
 from finetune.markup import build_page_parts, html_environment, markdown_environment
+from finetune.record_files import write_record, write_text
 from finetune.report_tables import Figures, Table
-from finetune.run_dir import RunDir, write_record, write_text
+from finetune.run_dir import RunDir
 from finetune.strips import Entry, Scale, Strip
 from finetune.wording import metric_title, plain
 

@@ -15,7 +15,7 @@ from ruamel.yaml import YAML
 from finetune.errors import RecipeError
 from finetune.recipe import Recipe
 from finetune.recipe_file import LoadedRecipe
-from finetune.run_dir import write_text
+from finetune.record_files import write_text
 from finetune.yaml_nodes import KeyPath, parse_yaml, read_yaml_text
 
 

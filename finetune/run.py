@@ -15,6 +15,7 @@ from typing import Literal
 from finetune.baseline_answers import answer_by_baselines
 from finetune.changes import describe_beginning, find_changed_values, find_changes, refuse_changes, refuse_cut_weights
 from finetune.data import load_data
+from finetune.disk_space import refuse_full_disk
 from finetune.errors import (
     FinetuneError,
     MissingInputError,
@@ -31,17 +32,11 @@ from finetune.prepare import SeedJob, prepare_job
 from finetune.processes import join_processes
 from finetune.provenance import Clock, build_provenance, start_clock
 from finetune.recipe_file import LoadedRecipe
+from finetune.record_files import write_lines, write_record
 from finetune.records import Beginning, SeedRecord
 from finetune.report import build_seed_record
 from finetune.resolved import write_resolved_recipe
-from finetune.run_dir import (
-    RunDir,
-    read_beginning,
-    read_status,
-    write_lines,
-    write_record,
-    write_status,
-)
+from finetune.run_dir import RunDir, read_beginning, read_status, write_status
 from finetune.run_folder import (
     create_run_dir,
     default_run_path,
@@ -52,11 +47,13 @@ from finetune.run_folder import (
 )
 from finetune.run_report import Evaluation, assemble_report, write_report
 from finetune.seed_jobs import fit_seeds
+from finetune.stopping import heed_signals
 from finetune.task import get_task
 
 Resume = bool | Literal["auto"]
 
 
+@heed_signals()
 def run_recipe(
     loaded: LoadedRecipe,
     out: str | Path | None = None,
@@ -91,6 +88,8 @@ def run_recipe(
         raise loaded.put_place(error) from None
     beginning = _compare_beginning(run_dir, job, jobs, allow_changes)
     if processes.is_first:
+        if not is_resumed:
+            refuse_full_disk(path, loaded.recipe, job.parameters, len(job.features["test"]), jobs=jobs)
         create_run_dir(path, resume=is_resumed)
         write_status(run_dir, "running", "training")
     processes.wait()
@@ -98,8 +97,7 @@ def run_recipe(
         command = command or shlex.join(sys.argv)
         _run_in(run_dir, job, beginning, clock, command, is_resumed=is_resumed, jobs=jobs, tell=tell)
     except BaseException as error:
-        if processes.is_first:
-            _record_failure(run_dir, error)
+        _record_failure(run_dir, error, processes.rank)
         raise
     if processes.is_first:
         write_status(run_dir, "complete", "report written", 0)
@@ -127,13 +125,14 @@ def _choose_path(
     raise MissingInputError(f"nothing to resume: {where} (--resume=auto would start a fresh one)")
 
 
-def _record_failure(run_dir: RunDir, error: BaseException) -> None:
+def _record_failure(run_dir: RunDir, error: BaseException, rank: int) -> None:
     told = as_finetune_error(error)
     state = "stopped" if isinstance(told, StoppedError) else "failed"
     # The disk that failed the run may fail its status too; the first error is the one to show.
     with suppress(FinetuneError):
-        write_status(run_dir, state, first_line(told), told.exit_code)
-    unlock(run_dir)
+        write_status(run_dir, state, first_line(told), told.exit_code, rank=rank)
+    if rank == 0:
+        unlock(run_dir)
 
 
 def _run_in(

@@ -1,28 +1,23 @@
 """A run on disk: the only module that spells the file names of a run.
 
-Owns the names, and reading and writing the records whole. The life of the folder is `run_folder`; what the records hold is decided by
-their writers.
+Owns the names, and which record lies where; files of records are `record_files`. The life of the folder is `run_folder`; what the records
+hold is decided by their writers.
 """
 
-import json
 import os
 import re
-import shutil
 import socket
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TypeVar
 
-from pydantic import BaseModel, ValidationError
-
-from finetune.errors import DataError, MissingInputError, PermissionDeniedError, StoppedError, StorageError
+from finetune.errors import FinetuneError, MissingInputError, StoppedError
 from finetune.machine import is_gone
 from finetune.prediction_records import EvaluatedRow, Prediction
+from finetune.record_files import parse_record, read_lines, read_record, read_text, write_record
 from finetune.records import SCHEMA_VERSION, Beginning, DataRecord, Measurement, Report, Status
 
-R = TypeVar("R", bound=BaseModel)
 _FIRST_VERSION = re.compile(r'^(\{\s*"schema_version":\s*)1(?=\s*[,}])')
 
 
@@ -41,6 +36,14 @@ class RunDir:
     def status(self) -> Path:
         """How the run stands."""
         return self.path / "status.json"
+
+    def status_of(self, rank: int) -> Path:
+        """How the run stands as the process of a rank knows it, which others than the first only leave when they fail."""
+        return self.path / f"status-{rank}.json" if rank else self.status
+
+    def other_statuses(self) -> list[Path]:
+        """What other processes than the first have left."""
+        return sorted(self.path.glob("status-*.json"))
 
     @property
     def lock(self) -> Path:
@@ -146,34 +149,13 @@ class RunDir:
         return RunDir(self.path / f"seed-{seed}")
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a file whole or not at all: beside, flushed to the disk, then renamed.
-
-    Raises:
-        StorageError: the disk is full or failed.
-    """
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with beside.open("w", encoding="utf-8", newline="\n") as stream:
-            stream.write(text)
-            stream.flush()
-            os.fsync(stream.fileno())
-        beside.replace(path)
-    except OSError as error:
-        beside.unlink(missing_ok=True)
-        free = shutil.disk_usage(path.parent).free // 2**20
-        raise StorageError(f"{path}: can't be written ({error.strerror}; {free} MB free)") from None
-
-
-def write_record(path: Path, record: BaseModel) -> None:
-    """Write a record as JSON."""
-    write_text(path, json.dumps(record.model_dump(mode="json"), indent=1, ensure_ascii=False, allow_nan=False) + "\n")
-
-
-def write_status(run_dir: RunDir, state: str, message: str, exit_code: int | None = None) -> None:
-    """Write how the run stands."""
+def write_status(run_dir: RunDir, state: str, message: str, exit_code: int | None = None, *, rank: int = 0) -> None:
+    """Write how the run stands, as the process of this rank knows it; a run that begins forgets what was said before."""
+    if state == "running":
+        for path in run_dir.other_statuses():
+            path.unlink(missing_ok=True)
     write_record(
-        run_dir.status,
+        run_dir.status_of(rank),
         Status.model_validate(
             {
                 "state": state,
@@ -181,18 +163,30 @@ def write_status(run_dir: RunDir, state: str, message: str, exit_code: int | Non
                 "exit_code": exit_code,
                 "process_id": os.getpid(),
                 "host": socket.gethostname(),
-                "updated": datetime.now(UTC).isoformat(timespec="seconds"),
+                "updated": datetime.now(UTC).isoformat(timespec="microseconds"),
             }
         ),
     )
 
 
 def read_status(run_dir: RunDir) -> Status | None:
-    """Return how a run stands, or None where no status was written."""
+    """Return how a run stands, or None where no status was written.
+
+    Where the first process doesn't know why it ended, the first of the others that knows is believed.
+
+    Raises:
+        DataError: a status is none.
+    """
     if not run_dir.status.exists():
         return None
-    status = _read(Status, run_dir.status)
-    if status.state != "running" or not is_gone(status.process_id, status.host):
+    status = read_record(Status, run_dir.status)
+    is_killed = status.state == "running" and is_gone(status.process_id, status.host)
+    if is_killed or status.exit_code == FinetuneError.exit_code:
+        others = [read_record(Status, path) for path in run_dir.other_statuses()]
+        informed = [other for other in others if other.exit_code != FinetuneError.exit_code]
+        if informed:
+            return min(informed, key=lambda other: other.updated)
+    if not is_killed:
         return status
     # Killed, or the machine went down: it had no time to say so.
     message = "the process is gone; finetune run RECIPE --resume continues it"
@@ -201,17 +195,17 @@ def read_status(run_dir: RunDir) -> Status | None:
 
 def read_data_record(run_dir: RunDir) -> DataRecord:
     """Return what `data.json` says."""
-    return _read(DataRecord, run_dir.data)
+    return read_record(DataRecord, run_dir.data)
 
 
 def read_beginning(run_dir: RunDir) -> Beginning | None:
     """Return what a run began with, or None where it had not come to write it."""
-    return _read(Beginning, run_dir.beginning) if run_dir.beginning.exists() else None
+    return read_record(Beginning, run_dir.beginning) if run_dir.beginning.exists() else None
 
 
 def read_measurement(run_dir: RunDir) -> Measurement | None:
     """Return what training a seed took, or None where the seed isn't finished."""
-    return _read(Measurement, run_dir.measurement) if run_dir.measurement.exists() else None
+    return read_record(Measurement, run_dir.measurement) if run_dir.measurement.exists() else None
 
 
 def read_report(run_dir: RunDir) -> Report:
@@ -227,46 +221,9 @@ def read_report(run_dir: RunDir) -> Report:
         status = read_status(run_dir)
         state = f"the run is {status.state}: {status.message}" if status else "it is no run folder"
         raise MissingInputError(f"{run_dir.path}: no {run_dir.report.name}; {state}")
-    text = _read_text(run_dir.report)
+    text = read_text(run_dir.report)
     # Version 1 lacks what version 2 added, all of which has a default that says "not measured".
-    return _parse(Report, run_dir.report, _FIRST_VERSION.sub(rf"\g<1>{SCHEMA_VERSION}", text, count=1))
-
-
-def _read(kind: type[R], path: Path) -> R:
-    return _parse(kind, path, _read_text(path))
-
-
-def _read_text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except PermissionError:
-        raise PermissionDeniedError(f"{path}: no permission to read this file") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot be read ({error})") from None
-
-
-def _parse(kind: type[R], path: Path, text: str) -> R:
-    try:
-        return kind.model_validate_json(text)
-    except ValidationError as error:
-        first = error.errors()[0]
-        if first["loc"] == ("schema_version",):
-            allowed = f"1 to {SCHEMA_VERSION}"
-            raise DataError(
-                f"{path}: written in schema version {first['input']}, this program reads versions {allowed}"
-            ) from None
-        where = ".".join(str(part) for part in first["loc"])
-        raise DataError(f"{path}: not a {_in_words(kind)} of this program: {where or 'file'}: {first['msg']}") from None
-
-
-def _in_words(kind: type[BaseModel]) -> str:
-    """Return the name of a kind of record as people write it."""
-    return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", kind.__name__).lower()
-
-
-def write_lines(path: Path, records: Iterable[BaseModel]) -> None:
-    """Write records as JSON lines, in the order given."""
-    write_text(path, "".join(record.model_dump_json() + "\n" for record in records))
+    return parse_record(Report, run_dir.report, _FIRST_VERSION.sub(rf"\g<1>{SCHEMA_VERSION}", text, count=1))
 
 
 def read_predictions(path: Path) -> Iterator[Prediction]:
@@ -277,20 +234,3 @@ def read_predictions(path: Path) -> Iterator[Prediction]:
 def read_rows(path: Path) -> Iterator[EvaluatedRow]:
     """Go through the test rows of a run; raises as `read_lines`."""
     return read_lines(EvaluatedRow, path)
-
-
-def read_lines(kind: type[R], path: Path) -> Iterator[R]:
-    """Go through the records of one kind in a file.
-
-    Raises:
-        MissingInputError, DataError: there is no such file, or a line is no such record.
-    """
-    if not path.exists():
-        raise MissingInputError(f"{path}: no such file")
-    # Not splitlines(), which also splits at separators that a text may hold.
-    lines = _read_text(path).removesuffix("\n").split("\n")
-    for number, line in enumerate(lines if lines != [""] else (), 1):
-        try:
-            yield kind.model_validate_json(line)
-        except ValidationError as error:
-            raise DataError(f"{path}:{number}: not a {_in_words(kind)}: {error.errors()[0]['msg']}") from None

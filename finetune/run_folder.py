@@ -106,7 +106,8 @@ def unlock(run_dir: RunDir) -> None:
     """Give the folder back; one of a run that was refused before it began is taken away."""
     with suppress(OSError):
         if _was_refused(run_dir):
-            for path in (run_dir.status, run_dir.recipe, run_dir.data, run_dir.beginning, run_dir.rows, run_dir.lock):
+            begun = (run_dir.status, run_dir.recipe, run_dir.data, run_dir.beginning, run_dir.rows, run_dir.lock)
+            for path in (*begun, *run_dir.other_statuses()):
                 path.unlink(missing_ok=True)
             for folder in run_dir.path.glob("seed-*"):
                 folder.rmdir()

@@ -29,6 +29,7 @@ from finetune.error_findings import find_hard_documents, find_label_errors, find
 from finetune.findings import Decision, NearDuplicates, RivalTest
 from finetune.mistakes import build_confusion, find_label_doubts, find_mistakes, list_confused_pairs
 from finetune.near_duplicates import find_near_duplicates
+from finetune.record_files import write_record
 from finetune.records import DataRecord, Provenance, Report, Score, SeedRecord
 from finetune.render import render_files
 from finetune.report import (
@@ -41,7 +42,7 @@ from finetune.report import (
 )
 from finetune.resampling import Resampling, choose_resampling
 from finetune.rivals import compare_with_rivals
-from finetune.run_dir import RunDir, write_record
+from finetune.run_dir import RunDir
 from finetune.scores import score_rows, score_slices
 from finetune.slices import Slices, compare_slices
 

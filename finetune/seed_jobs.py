@@ -25,13 +25,14 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, TextIO
 
-from finetune.errors import ResourceError, as_finetune_error, first_line
+from finetune.errors import ResourceError, StoppedError, StopRun, as_finetune_error, first_line
 from finetune.fit import fit_seed
 from finetune.machine import choose_threads
 from finetune.prepare import SeedJob
 from finetune.report import SeedResult, predictor_name
 from finetune.run_dir import RunDir
 from finetune.scores import pick
+from finetune.stopping import SIGNALS, Request, heed_signals, pass_signals_on
 from finetune.wording import format_score, format_seconds, list_words, metric_title
 
 # What a shell reports of a process that was told to end: 128 + SIGTERM.
@@ -52,9 +53,10 @@ def fit_seeds(
     """Fit every seed in its folder, at most `jobs` of them at a time; return the results in the order of `seeds`.
 
     With several at a time, `tell` gets a line whenever one is done. The first failure keeps further seeds from beginning; those in
-    progress are finished, so that a resumed run has them.
+    progress are finished, so that a resumed run has them. Told to stop, each saves the step it is at.
 
     Raises:
+        StoppedError: a signal asked for it.
         FinetuneError: that of the seed that failed first; a ResourceError where a worker could not start or was killed from outside.
     """
     jobs = min(jobs, len(seeds))
@@ -62,18 +64,25 @@ def fit_seeds(
         return [fit_seed(job, seed, folder_of(seed), resume=resume, tell=tell) for seed in seeds]
     results: dict[int, SeedResult] = {}
     failure: Exception | None = None
-    with _start_workers(job, jobs) as workers:
+    with _start_workers(job, jobs) as workers, pass_signals_on(lambda: _stop(workers)):
         for seed, outcome, others in _fit_by_turns(workers, seeds, folder_of, resume=resume):
             if isinstance(outcome, SeedResult):
                 results[seed] = outcome
                 tell(describe_seed(outcome, job.task.primary_metric))
                 continue
             failure = failure or outcome
-            if others:
+            if others and not isinstance(outcome, StoppedError):
                 tell(_describe_failure(seed, outcome, others))
+    if SIGNALS.request >= Request.STOP:
+        raise SIGNALS.describe("; each seed has saved the step it was at")
     if failure is not None:
         raise failure
     return [results[seed] for seed in seeds]
+
+
+def _stop(workers: "Sequence[_Worker]") -> None:
+    for worker in workers:
+        worker.process.terminate()
 
 
 def describe_seed(result: SeedResult, metric: str) -> str:
@@ -206,22 +215,25 @@ def _start_worker(jobs: int) -> _Worker:
 
 
 def _work(line: Connection, jobs: int) -> None:
-    """Fit seeds in this process until the line ends: silent, one of `jobs` that share the cores, gone when its parent is."""
+    """Fit seeds in this process until the line ends or it is told to stop: silent, one of `jobs`, gone when its parent is."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
     os.environ["OMP_NUM_THREADS"] = str(choose_threads(None, jobs))
     sys.stderr = _no_terminal(sys.stderr)
     try:
-        job: SeedJob = line.recv()
-        while True:
-            seed, run_dir, resume = line.recv()
-            line.send(_try_to_fit(job, seed, run_dir, resume=resume))
-    except EOFError:
+        with heed_signals():
+            job: SeedJob = line.recv()
+            while True:
+                seed, run_dir, resume = line.recv()
+                line.send(_try_to_fit(job, seed, run_dir, resume=resume))
+    except (EOFError, StopRun):
         return
 
 
 def _try_to_fit(job: SeedJob, seed: int, run_dir: RunDir, *, resume: bool) -> SeedResult | Exception:
     try:
         return fit_seed(job, seed, run_dir, resume=resume, tell=lambda line: print(line, file=sys.stderr))  # noqa: T201
+    except StopRun as stop:
+        return stop.error
     except Exception as error:
         error.add_note("".join(["in a worker process:\n", *traceback.format_exception(error)]))
         return error if _can_travel(error) else as_finetune_error(error)

@@ -11,7 +11,7 @@ import torch
 from transformers import EarlyStoppingCallback
 
 from finetune.batching import BatchPlan
-from finetune.callbacks import EventLog, LogBeforeKeeping, ProgressBar, SaveWhenScored, StopAtNonFinite
+from finetune.callbacks import EventLog, LogBeforeKeeping, ObeySignals, ProgressBar, SaveWhenScored, StopAtNonFinite
 from finetune.errors import UnavailableError
 from finetune.features import FeatureRows
 from finetune.machine import Precision
@@ -19,6 +19,7 @@ from finetune.model import LoadedModel
 from finetune.objective import TrainedObjective
 from finetune.recipe import Recipe
 from finetune.run_dir import RunDir
+from finetune.stopping import wait_for_step
 from finetune.trainer import FinetuneTrainer
 from finetune.training_arguments import build_arguments
 
@@ -54,6 +55,7 @@ def train_model(
 
     Raises:
         InvalidResultError: a loss or gradient is not finite.
+        StoppedError: a signal asked for it; the last step is saved.
     """
     settings = recipe.train
     assert settings is not None
@@ -71,12 +73,14 @@ def train_model(
             raise UnavailableError(f"train.extra.report_to: {trackers} is not installed here, or no tracker") from error
         raise
     bar = ProgressBar(title, metric)
-    for callback in (SaveWhenScored(), LogBeforeKeeping(), StopAtNonFinite(), EventLog(run_dir.events), bar):
+    obey = ObeySignals(can_resume=not trainer.is_cut)
+    for callback in (obey, SaveWhenScored(), LogBeforeKeeping(), StopAtNonFinite(), EventLog(run_dir.events), bar):
         trainer.add_callback(callback)
     if settings.patience is not None and dev is not None:
         trainer.add_callback(EarlyStoppingCallback(settings.patience))
     try:
-        trainer.train(resume_from_checkpoint=None if resume_from is None else str(resume_from))
+        with wait_for_step():
+            trainer.train(resume_from_checkpoint=None if resume_from is None else str(resume_from))
     finally:
         bar.bar.stop()
     seconds = trainer.seconds

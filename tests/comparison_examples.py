@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from finetune.compare import compare_runs
 from finetune.comparison_records import Comparison
 from finetune.prediction_records import EvaluatedRow, Prediction
+from finetune.record_files import write_lines, write_record
 from finetune.records import SeedRecord
-from finetune.run_dir import RunDir, write_lines, write_record
+from finetune.run_dir import RunDir
 from tests.report_examples import build_data, build_provenance, build_scores, single_seed
 
 LABELS = ("unacceptable", "acceptable")

@@ -21,6 +21,7 @@ LAYERS = (
         "recipe_sections",
         "sample_phenomena",
         "sentences",
+        "stopping",
         "training_state",
         "svg",
         "weighted_values",
@@ -56,6 +57,8 @@ LAYERS = (
         "prompts",
         "provenance",
         "readers",
+        "disk_space",
+        "record_files",
         "run_dir",
     ),
     (

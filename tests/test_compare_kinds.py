@@ -12,9 +12,10 @@ from finetune.comparison_records import Comparison
 from finetune.data import TaskData
 from finetune.errors import DataError
 from finetune.predictions import build_predictions
+from finetune.record_files import write_lines, write_record
 from finetune.records import Report
 from finetune.render_comparison import render_html, render_markdown
-from finetune.run_dir import RunDir, write_lines, write_record
+from finetune.run_dir import RunDir
 from tests.comparison_examples import compare_quickly, write_pair, write_run
 from tests.kind_examples import (
     PHENOMENA,

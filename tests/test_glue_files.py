@@ -11,7 +11,8 @@ import finetune.cli_share  # noqa: F401 - its commands are asked for below
 from finetune import load_run
 from finetune.errors import DataError
 from finetune.glue_files import list_glue_tasks, read_test_rows, render_submission
-from finetune.run_dir import RunDir, read_report, write_record
+from finetune.record_files import write_record
+from finetune.run_dir import RunDir, read_report
 from finetune.task import GlueSubmission, get_task
 from tests.cli_calls import bytes_below, call
 from tests.tiny import build_sentences, write_cola_like

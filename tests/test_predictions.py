@@ -13,8 +13,8 @@ from finetune.errors import DataError, MissingInputError
 from finetune.metric import KINDS, Kind
 from finetune.prediction_records import LanguagePrediction, MultilabelPrediction, Prediction, RegressionPrediction
 from finetune.predictions import build_predictions, build_rows, read_answers
+from finetune.record_files import write_lines
 from finetune.records import DataRecord
-from finetune.run_dir import write_lines
 from tests.made_answers import make_kind, make_likelihoods
 
 NAMES = {2: ("no", "yes"), 4: ("a", "b", "c", "d"), 0: ()}

@@ -19,9 +19,10 @@ from huggingface_hub import ModelCard, constants
 
 import finetune.cli_share  # noqa: F401 - its commands are asked for below
 from finetune.model_card import render_model_card, write_model_card
+from finetune.record_files import write_record
 from finetune.records import Report
 from finetune.render import list_pictures
-from finetune.run_dir import RunDir, write_record, write_status
+from finetune.run_dir import RunDir, write_status
 from tests.cli_calls import ROOT, Outcome, bytes_below, call
 from tests.report_examples import collapsed, five_seeds, single_seed
 

@@ -12,15 +12,8 @@ import pytest
 from finetune.errors import DataError, MissingInputError, OutputError, StorageError
 from finetune.machine import is_gone
 from finetune.prediction_records import Prediction
-from finetune.run_dir import (
-    RunDir,
-    read_predictions,
-    read_report,
-    read_status,
-    write_lines,
-    write_status,
-    write_text,
-)
+from finetune.record_files import write_lines, write_text
+from finetune.run_dir import RunDir, read_predictions, read_report, read_status, write_status
 from finetune.run_folder import create_run_dir, default_run_path, find_unfinished_run, link_latest, unlock
 from tests.report_examples import single_seed
 
