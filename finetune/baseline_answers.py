@@ -26,6 +26,7 @@ from finetune.baselines import (
     label_shares,
     majority_probabilities,
 )
+from finetune.data_checks import read_labels
 from finetune.wording import BEFORE_TRAINING, CHANCE
 
 if TYPE_CHECKING:
@@ -70,7 +71,8 @@ def _answer_by_shares(answers: AnyAnswers, shares: np.ndarray) -> AnyAnswers:
 
 
 def _answer_by_train(data: "TaskData", answers: AnyAnswers, *, asks_next_sentence: bool) -> dict[str, AnyAnswers]:
-    train_labels = list(data.splits["train"].examples["label"])
+    train_labels = read_labels(data.splits["train"].examples)
+    assert train_labels is not None
     if isinstance(answers, RegressionAnswers):
         mean = np.full(len(answers), np.mean(train_labels))
         return {
@@ -79,7 +81,7 @@ def _answer_by_train(data: "TaskData", answers: AnyAnswers, *, asks_next_sentenc
         }
     if isinstance(answers, MultilabelAnswers):
         return {
-            LABEL_SHARES: _answer_by_shares(answers, label_shares(np.asarray(train_labels))),
+            LABEL_SHARES: _answer_by_shares(answers, label_shares(train_labels)),
             BAG_OF_WORDS: build_multilabel_answers(answers.expected, bag_of_words_label_sets(data)),
         }
     assert isinstance(answers, Answers)

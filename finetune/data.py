@@ -9,15 +9,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from finetune.data_checks import build_split_record, find_shared_rows, read_column
+import numpy as np
+from numpy.typing import NDArray
+
+from finetune.data_checks import build_split_record, find_shared_rows, is_shared, read_column, read_labels
 from finetune.errors import DataError
 from finetune.examples import order_pairs, read_part, refuse_missing_slices
 from finetune.labels import Labels, build_labels
 from finetune.layouts import LEARNS_FROM_DOCUMENTS, MAKES_PAIRS
 from finetune.recipe import Recipe
 from finetune.records import DataRecord, SharedRows
+from finetune.row_store import keep_rows, read_rows
 from finetune.sources import PARTS, LocatedData, locate_data
-from finetune.splits import carve, draw_rows
+from finetune.splits import choose_carved, draw_rows
 from finetune.task import Part, Task
 from finetune.text_files import show
 
@@ -129,9 +133,9 @@ def _read_splits(
 def _refuse_one_label(splits: Mapping[Part, Split], task: Task, labels: Labels) -> None:
     if "train" not in splits or task.objective not in ("classification", "regression"):
         return
-    found = set(read_column(splits["train"].examples, "label"))
-    if len(found) == 1:
-        (label,) = found
+    found = read_labels(splits["train"].examples)
+    if found is not None and (found == found[0]).all():
+        label = found[0].item()
         name = labels.names[label] if labels.names else label
         raise DataError(
             f"{splits['train'].origin}: every train row is labelled '{name}', and from one "
@@ -152,7 +156,8 @@ def _cut_test(splits: dict[Part, Split], recipe: Recipe, task: Task) -> dict[Par
                 f"{train.origin}: one document only, of which no test can be carved; data.documents says what a document "
                 "of a .txt file is, and data.path can name a test"
             )
-        splits["train"], splits["test"] = _carve_split(train, "test", data.test_fraction, data.split_seed)
+        is_test = choose_carved(train.examples, data.test_fraction, data.split_seed)
+        splits["train"], splits["test"] = _part_split(train, "test", is_test)
     return splits
 
 
@@ -197,24 +202,22 @@ def _cut_dev(splits: dict[Part, Split], recipe: Recipe) -> tuple[dict[Part, Spli
         return splits, "nothing was selected, so no rows play dev"
     fraction = DEFAULT_DEV_FRACTION if data.dev_fraction is None else data.dev_fraction
     whole = splits["train"]
-    _, dev = _carve_split(whole, "dev", fraction, data.split_seed)
     # A text that is reported on may be trained on, as published numbers do, but must not select.
-    in_test = set(find_shared_rows(splits["test"].examples, dev.examples))
-    chosen = set(read_column(dev.examples, "row")) - in_test
-    if not chosen:
+    is_dev = choose_carved(whole.examples, fraction, data.split_seed)
+    is_dev[is_dev] = ~is_shared(keep_rows(whole.examples, is_dev), splits["test"].examples)
+    if not is_dev.any():
         raise DataError(
             f"{whole.origin}: every row carved for dev stands in the test too, so nothing is left to select on; "
             "name dev rows in data.path"
         )
-    is_dev = [row in chosen for row in read_column(whole.examples, "row")]
-    train = replace(whole, examples=whole.examples.select([n for n, is_in in enumerate(is_dev) if not is_in]))
-    dev = replace(dev, examples=whole.examples.select([n for n, is_in in enumerate(is_dev) if is_in]))
+    train, dev = _part_split(whole, "dev", is_dev)
     selection = f"dev: {fraction:.0%} of train, carved with split_seed {data.split_seed}"
     return {"train": train, "dev": dev, "test": splits["test"]}, selection
 
 
-def _carve_split(split: Split, part: Part, fraction: float, seed: int) -> tuple[Split, Split]:
-    kept, carved = carve(split.examples, fraction, seed)
+def _part_split(split: Split, part: Part, is_carved: NDArray[np.bool_]) -> tuple[Split, Split]:
+    """Return a split without the carved rows, and these as another part."""
+    kept, carved = keep_rows(split.examples, ~is_carved), keep_rows(split.examples, is_carved)
     return replace(split, examples=kept), Split(part, carved, f"carved from {split.origin}", split.source_rows)
 
 
@@ -222,31 +225,33 @@ def _drop_train_rows_in_test(splits: dict[Part, Split], recipe: Recipe) -> tuple
     if not recipe.data.drop_train_rows_in_test or "train" not in splits:
         return splits, 0
     train = splits["train"].examples
-    dropped = set(find_shared_rows(splits["test"].examples, train))
-    kept = train.select([number for number, row in enumerate(read_column(train, "row")) if row not in dropped])
-    if not len(kept):
+    is_dropped = is_shared(train, splits["test"].examples)
+    if is_dropped.all():
         raise DataError(
             f"{splits['train'].origin}: the text of every train row stands in the test, so "
             "data.drop_train_rows_in_test leaves none"
         )
-    return splits | {"train": replace(splits["train"], examples=kept)}, len(dropped)
+    if not is_dropped.any():
+        return splits, 0
+    return splits | {"train": replace(splits["train"], examples=keep_rows(train, ~is_dropped))}, int(is_dropped.sum())
 
 
 def texts_of(examples: "Dataset") -> Sequence[tuple[str, ...]]:
     """Return the text, or the pair of texts, of each row."""
-    texts = read_column(examples, "text")
-    if "text_pair" not in examples.column_names:
-        return [(text,) for text in texts]
-    return list(zip(texts, read_column(examples, "text_pair"), strict=True))
+    names = [name for name in ("text", "text_pair") if name in examples.column_names]
+    return read_rows(examples, lambda rows: list(zip(*(read_column(rows, name) for name in names), strict=True)))
 
 
-def name_rows(examples: "Dataset") -> list[str]:
+def name_rows(examples: "Dataset") -> Sequence[str]:
     """Return how a report names each row: its row id, and the value of the id column where there is one."""
     if "id" not in examples.column_names:
-        return read_column(examples, "row")
-    return [
-        f"{row} ({name})" for row, name in zip(read_column(examples, "row"), read_column(examples, "id"), strict=True)
-    ]
+        return read_rows(examples, lambda rows: read_column(rows, "row"))
+    return read_rows(
+        examples,
+        lambda rows: [
+            f"{row} ({name})" for row, name in zip(read_column(rows, "row"), read_column(rows, "id"), strict=True)
+        ],
+    )
 
 
 def groups_of(examples: "Dataset") -> list[str] | None:

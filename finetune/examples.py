@@ -17,6 +17,7 @@ from finetune.errors import DataError, suggest
 from finetune.labels import Labels
 from finetune.layouts import label_columns
 from finetune.readers import Table
+from finetune.row_store import ROWS_A_CHUNK, build_examples, store_rows
 from finetune.task import Layout, Part
 from finetune.text_files import place
 
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from datasets import Dataset
 
-ROWS_A_CHUNK = 50_000
 TEXTS = ("text", "text_pair")
 
 
@@ -58,25 +58,34 @@ def read_part(
     Raises:
         FinetuneError: a file is missing or wrong, with file:row:column.
     """
-    import pyarrow as pa
-    from datasets import Dataset
-
-    chunks: list[pa.Table] = []
     replaced: Counter[str] = Counter(dict.fromkeys(replacements or {}, 0))
     slice_columns: tuple[str, ...] = ()
-    for path in paths:
-        table = open_rows(path, layout)
-        columns, slice_columns = _find_columns(table, layout, slices)
-        for lines, cells in _read_chunks(table, columns):
-            for name, column in _name_labels(layout).items():
-                labels = labels.check(cells[name], lines, path, column)
-            _replace_texts(cells, replacements or {}, replaced)
-            # In Arrow memory a character takes a byte, and a cell no object.
-            chunks.append(pa.table({name: pa.array(values, pa.large_string()) for name, values in cells.items()}))
+
+    def read() -> "Iterator[pa.Table]":
+        import pyarrow as pa
+
+        nonlocal labels, slice_columns
+        done = 0
+        for path in paths:
+            table = open_rows(path, layout)
+            columns, slice_columns = _find_columns(table, layout, slices)
+            for lines, cells in _read_chunks(table, columns):
+                for name, column in _name_labels(layout).items():
+                    labels = labels.check(cells[name], lines, path, column)
+                _replace_texts(cells, replacements or {}, replaced)
+                rows = [f"{part}/{number}" for number in range(done, done + len(lines))]
+                done += len(lines)
+                # In Arrow memory a character takes a byte, and a cell no object.
+                yield pa.table(
+                    {
+                        **{name: pa.array(values, pa.large_string()) for name, values in cells.items()},
+                        "row": pa.array(rows),
+                    }
+                )
+
+    stored = store_rows(read())
     labels = labels.freeze()
-    merged = _read_labels(pa.concat_tables(chunks), layout, labels)
-    merged = merged.append_column("row", pa.array([f"{part}/{number}" for number in range(len(merged))]))
-    return ReadPart(Dataset(merged), labels, slice_columns, replaced)
+    return ReadPart(build_examples(_read_labels(stored, layout, labels)), labels, slice_columns, replaced)
 
 
 def _read_chunks(table: Table, columns: Mapping[str, int]) -> Iterator[tuple[list[int], dict[str, list[str]]]]:
@@ -131,11 +140,14 @@ def _name_labels(layout: Layout) -> dict[str, str]:
 
 def _read_labels(rows: "pa.Table", layout: Layout, labels: Labels) -> "pa.Table":
     """Return the rows with what is to be learnt as the column `label`, where there is such a thing."""
+    import pyarrow as pa
+
     names = list(_name_labels(layout))
     if not names:
         return rows
-    values = labels.values([rows[name].to_pylist() for name in names])
-    return rows.drop_columns(names).append_column("label", values)
+    # Ids of labels are known only once all rows are read.
+    values = [labels.values([part[name].to_pylist() for name in names]) for part in rows.to_batches()]
+    return rows.drop_columns(names).append_column("label", pa.chunked_array(values))
 
 
 def _replace_texts(cells: Mapping[str, list[str]], replacements: Mapping[str, str], replaced: Counter[str]) -> None:

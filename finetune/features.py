@@ -12,14 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from finetune.data import texts_of
-from finetune.data_checks import read_column
+from finetune.data_checks import read_labels
 from finetune.errors import SettingError
+from finetune.row_store import ROWS_A_CHUNK, Spool
 
 if TYPE_CHECKING:
     from datasets import Dataset
     from transformers import PretrainedConfig, PreTrainedTokenizerBase
-
-ROWS_A_CALL = 10_000
 
 
 @dataclass(frozen=True)
@@ -116,18 +115,21 @@ def encode_features(examples: "Dataset", tokenizer: "PreTrainedTokenizerBase", m
         raise SettingError(
             "data.max_length", f"found {max_length}, of which {special} special tokens leave no room for text"
         )
-    encoded = [
-        _encode(texts[begin : begin + ROWS_A_CALL], tokenizer, max_length)
-        for begin in range(0, len(texts), ROWS_A_CALL)
-    ]
-    lengths = np.concatenate([call.lengths for call in encoded])
+    ids, types, lengths, truncated = Spool(), Spool(), [], 0
     uses_types = "token_type_ids" in tokenizer.model_input_names
+    for begin in range(0, len(texts), ROWS_A_CHUNK):
+        encoded = _encode(texts[begin : begin + ROWS_A_CHUNK], tokenizer, max_length)
+        ids.write(encoded.input_ids)
+        if uses_types:
+            types.write(encoded.token_type_ids)
+        lengths.append(encoded.lengths)
+        truncated += encoded.truncated
     return Features(
-        input_ids=np.concatenate([call.input_ids for call in encoded]),
-        token_type_ids=np.concatenate([call.token_type_ids for call in encoded]) if uses_types else None,
-        starts=np.concatenate(([0], np.cumsum(lengths))),
+        input_ids=ids.read_array(np.int32),
+        token_type_ids=types.read_array(np.int32) if uses_types else None,
+        starts=np.cumsum(np.concatenate([[0], *lengths])),
         labels=labels_of(examples),
-        truncated=sum(call.truncated for call in encoded),
+        truncated=truncated,
     )
 
 
@@ -175,9 +177,9 @@ def _lay_end_to_end(ids: list[list[int]], types: list[list[int]], pad_token_id: 
 
 def labels_of(examples: "Dataset") -> NDArray[Any]:
     """Return the labels of examples as whole numbers (rows,), numbers (rows,), or 0 and 1 (rows, labels); 0 where there are none."""
-    if "label" not in examples.column_names:
+    labels = read_labels(examples)
+    if labels is None:
         return np.zeros(len(examples), dtype=np.int64)
-    labels = np.asarray(read_column(examples, "label"))
     if labels.ndim == 2:
         return labels.astype(np.float32)
     # Numbers stay as exact as they were read, so that a report shows them as the file has them.

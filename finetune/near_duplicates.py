@@ -77,9 +77,10 @@ def find_near_duplicates(
         return None
     trains = np.sort(_draw(len(train_texts), TRAIN_ROWS))
     tests = _draw(len(test_texts), TEST_ROWS)
-    lengths = np.array([len(SEPARATOR.join(texts)) for texts in _pick(train_texts, trains) + _pick(test_texts, tests)])
+    drawn_trains, drawn_tests = _pick(train_texts, trains), _pick(test_texts, tests)
+    lengths = np.array([len(SEPARATOR.join(texts)) for texts in drawn_trains + drawn_tests])
     length = next((most for most in TEXT_LENGTHS if np.minimum(lengths, most).sum() <= CHARACTERS), TEXT_LENGTHS[-1])
-    nearest = _find_nearest(train_texts, trains, test_texts, tests, length)
+    nearest = _find_nearest(drawn_trains, trains, drawn_tests, tests, length)
     near = np.flatnonzero((nearest.similarities >= SMALLEST_SIMILARITY) & ~is_copy[nearest.tests])
     shown = near if is_right is None else near[is_right[nearest.tests[near]]]
     most_alike = shown[np.argsort(-nearest.similarities[shown], kind="stable")]
@@ -123,10 +124,11 @@ def _describe(length: int | None, compared: int, train_rows: int) -> str:
 def _find_copies(train_texts: Sequence[tuple[str, ...]], test_texts: Sequence[tuple[str, ...]]) -> NDArray[np.bool_]:
     """Return for each test row whether its text, or pair of texts, stands in train, as `data_checks` compares them."""
     # Hashes instead of texts: train may be larger than what memory can hold twice.
-    keys = [hash(tuple(map(normalise, texts))) for texts in test_texts]
-    wanted = set(keys)
-    found = {key for texts in train_texts if (key := hash(tuple(map(normalise, texts)))) in wanted}
-    return np.array([key in found for key in keys], dtype=bool)
+    trains, tests = (
+        np.fromiter((hash(tuple(map(normalise, row))) for row in texts), dtype=np.int64, count=len(texts))
+        for texts in (train_texts, test_texts)
+    )
+    return np.isin(tests, trains)
 
 
 def _draw(rows: int, most: int) -> NDArray[np.int64]:
@@ -135,7 +137,9 @@ def _draw(rows: int, most: int) -> NDArray[np.int64]:
 
 
 def _pick(texts: Sequence[tuple[str, ...]], positions: NDArray[np.int64]) -> list[tuple[str, ...]]:
-    return [texts[position] for position in positions]
+    # In their order, since many texts lie on disk.
+    found = {position: texts[position] for position in np.sort(positions).tolist()}
+    return [found[position] for position in positions.tolist()]
 
 
 def _find_nearest(
@@ -145,17 +149,20 @@ def _find_nearest(
     tests: NDArray[np.int64],
     length: int,
 ) -> _Nearest:
-    """Return the nearest of the `trains` to each of the `tests`, as many of the first as the multiplications allow."""
+    """Return the nearest of the `trains` to each of the `tests`, as many of the first as the multiplications allow.
+
+    Positions are those among all rows, texts of the drawn ones alone.
+    """
     blocks = [
-        _hash_pieces(_pick(train_texts, block), length).T.tocsr()
-        for block in np.array_split(trains, -(-len(trains) // TRAIN_ROWS_A_BLOCK))
+        _hash_pieces(train_texts[begin : begin + TRAIN_ROWS_A_BLOCK], length).T.tocsr()
+        for begin in range(0, len(trains), TRAIN_ROWS_A_BLOCK)
     ]
     # How many train rows hold each piece: what a test row with that piece costs, exactly.
     cost_of_piece = sum(np.diff(block.indptr).astype(np.int64) for block in blocks)
     spent = done = 0
     places, similarities = [], []
     while done < len(tests):
-        pieces = _hash_pieces(_pick(test_texts, tests[done : done + TEST_ROWS_A_BLOCK]), length)
+        pieces = _hash_pieces(test_texts[done : done + TEST_ROWS_A_BLOCK], length)
         costs = spent + np.cumsum((pieces != 0) @ cost_of_piece)
         allowed = int(np.searchsorted(costs, MULTIPLICATIONS, side="right"))
         place, similarity = _find_largest(pieces[:allowed], blocks)

@@ -10,11 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from finetune.answers import AnyAnswers
+from finetune.data_checks import read_column
 from finetune.errors import DataError
 from finetune.findings import SliceTest
 from finetune.metrics import score
 from finetune.paired_tests import LEVEL, holm, resampled_p_value
 from finetune.resampling import Resampling, slice_differences
+from finetune.row_store import read_rows
 from finetune.task import Task
 
 if TYPE_CHECKING:
@@ -40,15 +42,15 @@ def find_slices(
     Raises:
         DataError: a slice column has too many different values.
     """
-    rows = list(split.examples["row"])
+    rows = read_rows(split.examples, lambda examples: read_column(examples, "row"))
     slices: dict[str, NDArray[np.int64]] = {}
-    numbers = np.array([int(row.partition("/")[2]) for row in rows])
+    numbers = np.fromiter((int(row.partition("/")[2]) for row in rows), dtype=np.int64, count=len(rows))
     # Row ranges speak of the published file; in a shorter or longer one the same numbers are other rows.
     if task.test_rows is not None and task.test_rows == split.source_rows:
         for name, wanted in task.row_slices.items():
             slices[name] = np.flatnonzero((numbers >= wanted.start) & (numbers < wanted.stop))
     for column in slice_columns:
-        values = np.array(split.examples[f"slice:{column}"], dtype=object)
+        values = np.array(read_column(split.examples, f"slice:{column}"), dtype=object)
         different = sorted(set(values))
         if len(different) > MOST_VALUES:
             raise DataError(
@@ -58,7 +60,8 @@ def find_slices(
         for value in different:
             slices[f"{column}: {value}"] = np.flatnonzero(values == value)
     if shared_rows:
-        slices[NOT_IN_TRAIN] = np.flatnonzero(~np.isin(np.array(rows, dtype=object).astype(str), list(shared_rows)))
+        shared = set(shared_rows)
+        slices[NOT_IN_TRAIN] = np.flatnonzero([row not in shared for row in rows])
     return slices | cut_by_length(lengths)
 
 

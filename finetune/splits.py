@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from finetune.data_checks import read_column, text_keys
+from finetune.data_checks import read_column, read_labels, text_keys
 from finetune.errors import DataError
+from finetune.row_store import cut_rows, keep_rows
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -17,8 +18,8 @@ if TYPE_CHECKING:
 FIFTHS = (0.2, 0.4, 0.6, 0.8)
 
 
-def carve(examples: "Dataset", fraction: float, seed: int) -> tuple["Dataset", "Dataset"]:
-    """Return (kept, carved): about `fraction` of each stratum is carved, whole groups at a time, file order kept.
+def choose_carved(examples: "Dataset", fraction: float, seed: int) -> NDArray[np.bool_]:
+    """Return which rows are carved (rows,): about `fraction` of each stratum, whole groups at a time.
 
     A stratum is a class, or a fifth of the numbers in their order; rows with several labels or none are all of one.
     A group is the value of `group` where the data has one, else the normalised text: equal texts never part.
@@ -27,9 +28,7 @@ def carve(examples: "Dataset", fraction: float, seed: int) -> tuple["Dataset", "
         DataError: too few rows or groups to leave something on both sides.
     """
     strata = _strata_of(examples)
-    names = read_column(examples, "group") if "group" in examples.column_names else text_keys(examples)
-    numbers = {name: number for number, name in enumerate(sorted(set(names)))}
-    groups = np.array([numbers[name] for name in names])
+    groups = _number_groups(examples)
     sizes = np.bincount(groups)
     # A group counts for the stratum that most of its rows are of, so that each stratum loses its share.
     per_stratum = np.stack(
@@ -51,12 +50,24 @@ def carve(examples: "Dataset", fraction: float, seed: int) -> tuple["Dataset", "
     carved = taken[groups]
     if not carved.any() or carved.all():
         raise DataError(f"{len(strata)} rows in {len(sizes)} groups are too few to carve {fraction:.0%} of them out")
-    return examples.select(np.flatnonzero(~carved)), examples.select(np.flatnonzero(carved))
+    return carved
+
+
+def _number_groups(examples: "Dataset") -> NDArray[np.int64]:
+    """Return the number of each row's group (rows,), in the order of their names."""
+    if "group" not in examples.column_names:
+        return np.unique(text_keys(examples), return_inverse=True)[1]
+    numbers: dict[str, int] = {}
+    found = [
+        numbers.setdefault(name, len(numbers)) for part in cut_rows(examples) for name in read_column(part, "group")
+    ]
+    order = {name: number for number, name in enumerate(sorted(numbers))}
+    return np.array([order[name] for name in numbers])[found]
 
 
 def _strata_of(examples: "Dataset") -> NDArray[np.int64]:
-    labels = np.asarray(read_column(examples, "label") if "label" in examples.column_names else [()] * len(examples))
-    if labels.ndim == 2:
+    labels = read_labels(examples)
+    if labels is None or labels.ndim == 2:
         return np.zeros(len(examples), dtype=np.int64)
     if labels.dtype.kind == "f":
         return np.searchsorted(np.quantile(labels, FIFTHS), labels, side="right")
@@ -68,4 +79,6 @@ def draw_rows(examples: "Dataset", rows: int, seed: int) -> "Dataset":
     if rows >= len(examples):
         return examples
     drawn = np.random.default_rng(seed).choice(len(examples), size=rows, replace=False)
-    return examples.select(np.sort(drawn))
+    is_drawn = np.zeros(len(examples), dtype=bool)
+    is_drawn[drawn] = True
+    return keep_rows(examples, is_drawn)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from finetune.baselines import MAXIMUM_TRAIN_ROWS, WORD, majority_probabilities
 from finetune.data import TaskData
-from finetune.data_checks import read_column
+from finetune.data_checks import read_column, read_labels
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -26,7 +26,8 @@ def topic_shortcut_probabilities(data: TaskData) -> NDArray[np.float64]:
     train, test = data.splits["train"].examples, data.splits["test"].examples
     if len(train) > MAXIMUM_TRAIN_ROWS:
         train = train.shuffle(seed=0).select(range(MAXIMUM_TRAIN_ROWS))
-    labels = read_column(train, "label")
+    labels = read_labels(train)
+    assert labels is not None
     vectoriser = TfidfVectorizer(token_pattern=WORD)
     # A sentence that stands in several pairs counts once.
     texts = sorted({*read_column(train, "text"), *read_column(train, "text_pair")})

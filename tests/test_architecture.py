@@ -19,6 +19,7 @@ LAYERS = (
         "loss",
         "markup",
         "recipe_sections",
+        "row_store",
         "sample_phenomena",
         "sentences",
         "stopping",

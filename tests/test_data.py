@@ -223,6 +223,33 @@ def test_rows_are_read_in_chunks_that_leave_no_seam(work: Path, monkeypatch: pyt
         assert fingerprints(load(path="rows.csv")) == fingerprints(whole)
 
 
+@pytest.mark.parametrize("group", [None, "set"])
+def test_rows_on_disk_are_cut_and_judged_as_those_in_memory(
+    work: Path, monkeypatch: pytest.MonkeyPatch, group: str | None
+) -> None:
+    # Some texts stand twice, with another case or label, and some of train stand in test.
+    for part, rows in (("train", range(150)), ("test", range(130, 170))):
+        lines = [f"{'tT'[n % 2]}ext {n % 110}{'  ' * (n % 2)},{n % 3},{'' if n % 40 else 'x'},g{n % 70}" for n in rows]
+        (work / f"{part}.csv").write_text("\n".join(["text,label,second,set", *lines]))
+    settings = {
+        "path": {"train": "train.csv", "test": "test.csv"},
+        "columns": {**PAIR, "text_pair": "second", "group": group},
+        "train": {"keep_best": True},
+        "drop_train_rows_in_test": True,
+        "max_train_rows": 100,
+    }
+    few = load(**settings)  # type: ignore[arg-type]
+    assert few.record.dropped_train_rows and any(split.duplicates for split in few.record.splits)
+    assert any(split.contradictions for split in few.record.splits)
+    monkeypatch.setattr("finetune.row_store.BYTES_IN_MEMORY", 0)
+    for module in ("row_store", "examples"):
+        monkeypatch.setattr(f"finetune.{module}.ROWS_A_CHUNK", 7)
+    many = load(**settings)  # type: ignore[arg-type]
+    assert many.record == few.record
+    for part, split in many.splits.items():
+        assert list(split.examples) == list(few.splits[part].examples)
+
+
 def test_pairs_ids_and_slices_come_along(work: Path) -> None:
     lines = [f"one {n},two {n},{n % 2},id-{n},{'abc'[n % 3]}" for n in range(40)]
     (work / "rows.csv").write_text("\n".join(["a,b,label,key,topic", *lines]))

@@ -48,7 +48,7 @@ def test_rows_encoded_in_several_calls_leave_no_seam(tiny_bert: Path, monkeypatc
     tokenizer = load_tokenizer(checkpoint(tiny_bert))
     rows = examples_of([text for text, _ in build_sentences(50)], ["a dog", "some red bird"] * 25)
     whole = encode_features(rows, tokenizer, 12)
-    monkeypatch.setattr("finetune.features.ROWS_A_CALL", 7)
+    monkeypatch.setattr("finetune.features.ROWS_A_CHUNK", 7)
     cut = encode_features(rows, tokenizer, 12)
     assert cut.truncated == whole.truncated > 0
     np.testing.assert_array_equal(cut.input_ids, whole.input_ids)

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from finetune.data_checks import normalise
 from finetune.errors import DataError
-from finetune.splits import carve, draw_rows
+from finetune.row_store import keep_rows
+from finetune.splits import choose_carved, draw_rows
 
 fractions = st.sampled_from([0.05, 0.1, 0.25, 0.5, 0.9])
 seeds = st.integers(0, 2**32)
@@ -36,6 +37,11 @@ def examples(draw: st.DrawFn) -> Dataset:
 
 def groups_of(rows: Dataset) -> list[str]:
     return list(rows["group"]) if "group" in rows.column_names else [normalise(text) for text in rows["text"]]
+
+
+def carve(rows: Dataset, fraction: float, seed: int) -> tuple[Dataset, Dataset]:
+    is_carved = choose_carved(rows, fraction, seed)
+    return keep_rows(rows, ~is_carved), keep_rows(rows, is_carved)
 
 
 @given(examples(), fractions, seeds)

@@ -13,9 +13,8 @@ from torch import Tensor, nn
 
 from finetune.answers import Answers, build_answers
 from finetune.batching import Layout, Slot
-from finetune.data_checks import read_column
 from finetune.errors import SettingError
-from finetune.features import EncodedRow, FeatureRows, Features, choose_max_length, encode_features
+from finetune.features import EncodedRow, FeatureRows, Features, choose_max_length, encode_features, labels_of
 from finetune.loss import balanced_class_weights, row_losses
 from finetune.masking import NOT_PREDICTED
 from finetune.packing import choose_layout
@@ -124,7 +123,7 @@ def class_weights_of(recipe: "Recipe", data: "TaskData") -> tuple[float, ...] | 
     if stated is None:
         return None
     if stated == "balanced":
-        counts = np.bincount(read_column(data.splits["train"].examples, "label"), minlength=len(data.label_names))
+        counts = np.bincount(labels_of(data.splits["train"].examples), minlength=len(data.label_names))
         return balanced_class_weights([int(count) for count in counts])
     if len(stated) != len(data.label_names):
         raise SettingError(

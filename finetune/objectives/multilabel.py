@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from finetune.answers import MultilabelAnswers, build_multilabel_answers
 from finetune.batching import Layout, Slot
-from finetune.data_checks import read_column
+from finetune.data_checks import read_labels
 from finetune.errors import SettingError
 from finetune.features import EncodedRow, FeatureRows, Features, choose_max_length, encode_features
 from finetune.head_bias import set_head_bias
@@ -109,7 +109,8 @@ def _odds_of(data: "TaskData") -> tuple[float, ...] | None:
     """Return the odds of each label in the train rows; of one that all rows have, or none, one row is taken to be otherwise."""
     if "train" not in data.splits:
         return None
-    holds = np.asarray(read_column(data.splits["train"].examples, "label"))
+    holds = read_labels(data.splits["train"].examples)
+    assert holds is not None
     positives = holds.sum(axis=0)
     return tuple(float(odds) for odds in np.maximum(positives, 1) / np.maximum(len(holds) - positives, 1))
 

@@ -13,8 +13,7 @@ from torch import Tensor, nn
 
 from finetune.answers import RegressionAnswers, build_regression_answers
 from finetune.batching import Layout, Slot
-from finetune.data_checks import read_column
-from finetune.features import EncodedRow, FeatureRows, Features, choose_max_length, encode_features
+from finetune.features import EncodedRow, FeatureRows, Features, choose_max_length, encode_features, labels_of
 from finetune.head_bias import set_head_bias
 from finetune.packing import choose_layout
 from finetune.pooling import pooled_logits
@@ -87,6 +86,6 @@ def build(
         SettingError: max_length doesn't fit the checkpoint.
     """
     train = data.splits.get("train")
-    mean = float(np.mean(read_column(train.examples, "label"))) if train is not None else 0.0
+    mean = float(np.mean(labels_of(train.examples))) if train is not None else 0.0
     limit = choose_max_length(recipe.data.max_length, config, tokenizer)
     return Regression(tokenizer, limit, choose_layout(recipe, tokenizer, config, limit, is_narrow=True), mean)
