@@ -3,7 +3,7 @@
 Owns how each kind is written and read. The shape of the records is `records`, where they lie `run_dir`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -21,7 +21,7 @@ from finetune.answers import (
     build_regression_answers,
 )
 from finetune.data import groups_of, texts_of
-from finetune.data_checks import hash_row, label_texts
+from finetune.data_checks import hash_row, label_texts, read_column
 from finetune.errors import DataError, FinetuneError, suggest
 from finetune.prediction_records import (
     AnyPrediction,
@@ -33,6 +33,7 @@ from finetune.prediction_records import (
     RegressionPrediction,
 )
 from finetune.record_files import read_lines
+from finetune.row_store import cut_rows
 from finetune.text_files import show
 
 if TYPE_CHECKING:
@@ -43,25 +44,23 @@ JOIN = " + "
 """Stands between the labels of a row, where they are written in one line."""
 
 
-def build_predictions(data: "TaskData", part: "Part", answers: AnyAnswers) -> list[AnyPrediction]:
-    """Return one record a row of a split, in its order."""
-    rows = data.splits[part].examples["row"]
-    kind, columns = _write_answers(answers, data.label_names)
-    return [
-        kind(row=row, split=part, **dict(zip(columns, values, strict=True)))
-        for row, *values in zip(rows, *columns.values(), strict=True)
-    ]
+def build_predictions(data: "TaskData", part: "Part", answers: AnyAnswers) -> Iterator[AnyPrediction]:
+    """Go through the records of a split, one a row, in its order."""
+    begin = 0
+    for rows in cut_rows(data.splits[part].examples):
+        kind, columns = _write_answers(answers[begin : begin + len(rows)], data.label_names)
+        begin += len(rows)
+        for row, *values in zip(read_column(rows, "row"), *columns.values(), strict=True):
+            yield kind(row=row, split=part, **dict(zip(columns, values, strict=True)))
 
 
-def build_rows(data: "TaskData") -> list[EvaluatedRow]:
-    """Return one record a test row: what was asked, so that runs can be compared row by row."""
-    examples = data.splits["test"].examples
-    groups = groups_of(examples) or [None] * len(examples)
-    labels = label_texts(examples, data.label_names)
-    return [
-        EvaluatedRow(row=row, key=hash_row(texts, label), texts=list(texts), label=label, group=group)
-        for row, texts, label, group in zip(examples["row"], texts_of(examples), labels, groups, strict=True)
-    ]
+def build_rows(data: "TaskData") -> Iterator[EvaluatedRow]:
+    """Go through the records of the test rows: what was asked, so that runs can be compared row by row."""
+    for rows in cut_rows(data.splits["test"].examples):
+        groups = groups_of(rows) or [None] * len(rows)
+        labels, names = label_texts(rows, data.label_names), read_column(rows, "row")
+        for row, texts, label, group in zip(names, texts_of(rows), labels, groups, strict=True):
+            yield EvaluatedRow(row=row, key=hash_row(texts, label), texts=list(texts), label=label, group=group)
 
 
 def _write_answers(answers: AnyAnswers, names: Sequence[str]) -> tuple[type[AnyPrediction], dict[str, Sequence[Any]]]:

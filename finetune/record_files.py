@@ -25,17 +25,22 @@ def write_text(path: Path, text: str) -> None:
     Raises:
         StorageError: the disk is full or failed.
     """
+    _write_pieces(path, [text])
+
+
+def _write_pieces(path: Path, pieces: Iterable[str]) -> None:
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with beside.open("w", encoding="utf-8", newline="\n") as stream:
-            stream.write(text)
+            stream.writelines(pieces)
             stream.flush()
             os.fsync(stream.fileno())
         beside.replace(path)
     except OSError as error:
-        beside.unlink(missing_ok=True)
         free = shutil.disk_usage(path.parent).free // 2**20
         raise StorageError(f"{path}: can't be written ({error.strerror}; {free} MB free)") from None
+    finally:
+        beside.unlink(missing_ok=True)
 
 
 def write_record(path: Path, record: BaseModel) -> None:
@@ -44,8 +49,8 @@ def write_record(path: Path, record: BaseModel) -> None:
 
 
 def write_lines(path: Path, records: Iterable[BaseModel]) -> None:
-    """Write records as JSON lines, in the order given."""
-    write_text(path, "".join(record.model_dump_json() + "\n" for record in records))
+    """Write records as JSON lines, in the order given, each as it comes; whole or not at all as `write_text`."""
+    _write_pieces(path, (record.model_dump_json() + "\n" for record in records))
 
 
 def read_record(kind: type[R], path: Path) -> R:

@@ -6,6 +6,7 @@ from typing import Any, cast
 
 import numpy as np
 import pytest
+from datasets import Dataset
 
 from finetune.answers import AnyAnswers, build_language_answers, build_regression_answers
 from finetune.comparison_records import Comparison
@@ -35,7 +36,7 @@ def write_answers(path: Path, report: Report, answers: AnyAnswers) -> Path:
     """Write the folder of a finished run of one seed with these answers."""
     path.mkdir(parents=True)
     names = tuple(report.data.labels)
-    splits = {"test": SimpleNamespace(examples={"row": name_rows(len(answers))})}
+    splits = {"test": SimpleNamespace(examples=Dataset.from_dict({"row": name_rows(len(answers))}))}
     data = cast("TaskData", SimpleNamespace(splits=splits, label_names=names))
     write_lines(RunDir(path).predictions, build_predictions(data, "test", answers))
     test = report.data.splits[1].model_copy(update={"rows": len(answers), "fingerprint": "ab" * 32})
