@@ -6,6 +6,7 @@ Owns how a document is cut for a masked model (pieces side by side, each between
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
@@ -15,6 +16,7 @@ from finetune.data_checks import read_column
 from finetune.errors import DataError, SettingError
 from finetune.features import EncodedRow, FeatureRows, choose_max_length
 from finetune.masking import NOT_PREDICTED
+from finetune.row_store import Spool, read_rows
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -118,7 +120,7 @@ def encode_side_by_side(
             "data.max_length",
             f"found {max_length}, of which {len(prefix) + len(suffix)} special tokens leave no room for text",
         )
-    documents = encode_texts(read_column(examples, "text"), tokenizer, whole_words=whole_words)
+    documents = encode_texts(_read_texts(examples), tokenizer, whole_words=whole_words)
     if not len(documents.tokens):
         raise DataError(f"{part}: its {len(examples):,} texts hold no token to learn from or to measure")
     begins, ends, owners = cut_documents(documents.starts, room, overlap=0)
@@ -147,7 +149,7 @@ def encode_overlapping(
     """
     if not len(examples):
         raise DataError(f"{part}: there is no text to learn from or to measure")
-    documents = encode_texts(read_column(examples, "text"), tokenizer, ends=find_end_tokens(tokenizer))
+    documents = encode_texts(_read_texts(examples), tokenizer, ends=find_end_tokens(tokenizer))
     begins, ends, owners = cut_documents(documents.starts, max_length, overlap=1)
     nothing = np.zeros(0, dtype=np.int32)
     return TextFeatures(
@@ -234,25 +236,29 @@ def encode_texts(
     whole_words: bool = False,
 ) -> EncodedTexts:
     """Return the tokens of all texts, each between the two of `ends` where these are given; `whole_words` asks for `word_starts`."""
-    tokens: list[NDArray[np.int32]] = [np.zeros(0, dtype=np.int32)]
-    word_starts: list[NDArray[np.bool_]] = [np.zeros(0, dtype=np.bool_)]
-    lengths: list[int] = []
+    tokens, word_starts = Spool(), Spool()
+    lengths, text_bytes = [np.zeros(1, dtype=np.int64)], [np.zeros(0, dtype=np.int64)]
     for call in _share_out(texts):
         encoded = tokenizer(
             call, add_special_tokens=False, return_attention_mask=False, return_token_type_ids=False, verbose=False
         )
-        for number, ids in enumerate(encoded["input_ids"]):
-            found = [ends[0], *ids, ends[1]] if ends else ids
-            tokens.append(np.array(found, dtype=np.int32))
-            lengths.append(len(found))
-            if whole_words:
-                word_starts.append(find_word_starts(encoded.word_ids(number)))
+        found = [[ends[0], *ids, ends[1]] if ends else ids for ids in encoded["input_ids"]]
+        tokens.write(np.fromiter(chain.from_iterable(found), dtype=np.int32))
+        lengths.append(np.array([len(ids) for ids in found], dtype=np.int64))
+        text_bytes.append(np.array([len(text.encode()) for text in call], dtype=np.int64))
+        if whole_words:
+            for number in range(len(call)):
+                word_starts.write(find_word_starts(encoded.word_ids(number)))
     return EncodedTexts(
-        np.concatenate(tokens),
-        np.concatenate(([0], np.cumsum(lengths, dtype=np.int64))),
-        np.array([len(text.encode()) for text in texts], dtype=np.int64),
-        np.concatenate(word_starts),
+        tokens.read_array(np.int32),
+        np.cumsum(np.concatenate(lengths)),
+        np.concatenate(text_bytes),
+        word_starts.read_array(np.bool_),
     )
+
+
+def _read_texts(examples: "Dataset") -> Sequence[str]:
+    return read_rows(examples, lambda rows: read_column(rows, "text"))
 
 
 def _share_out(texts: Sequence[str]) -> Iterator[list[str]]:
