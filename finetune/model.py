@@ -54,7 +54,7 @@ def load_model(
     """
     config = _describe_head(start, objective, label_names)
     if start.checkpoint is None:
-        model = _draw(start.name, objective.model_class, config)
+        model = _draw(start, objective.model_class, config)
         _start_head(model, objective)
         return LoadedModel(model, start.tokenizer, (*start.notes, "all weights are drawn from the seed"))
     is_fitted = _is_fitted_to(start, objective, label_names, may_differ=may_draw_head)
@@ -64,7 +64,7 @@ def load_model(
     head = f"new weights, drawn from the seed: {', '.join(fresh)}" if fresh else "the head of the checkpoint is kept"
     if not fresh and not is_fitted:
         head = "the checkpoint's head was fitted to other labels; a new one is drawn from the seed"
-        drawn = _draw(start.name, objective.model_class, config)
+        drawn = _draw(start, objective.model_class, config)
         drawn.base_model.load_state_dict(model.base_model.state_dict())
         model = drawn
     if fresh or not is_fitted:
@@ -187,21 +187,25 @@ def _load_weights(
     return model, fresh, sorted(info["unexpected_keys"])
 
 
-def _draw(name: str, model_class: str, config: "PretrainedConfig") -> "PreTrainedModel":
+def _draw(start: Start, model_class: str, config: "PretrainedConfig") -> "PreTrainedModel":
     """Return a model with all weights drawn from torch's generator.
 
     Raises:
-        SettingError: the architecture has no such head, or can't be of this shape.
+        SettingError: the architecture has no such head, or can't be of the recipe's shape.
+        DataError: it can't be of the shape that the checkpoint states.
     """
     import torch
 
     from finetune.pooling import prepare_packing
 
     try:
-        model = _find_class(name, model_class, config).from_config(config, dtype=torch.float32, trust_remote_code=False)
+        model = _find_class(start.name, model_class, config).from_config(
+            config, dtype=torch.float32, trust_remote_code=False
+        )
     # What a strange shape trips over in the library.
     except (ValueError, KeyError, TypeError, RuntimeError, ZeroDivisionError) as error:
-        raise SettingError("model.shape", f"{name}: no model can be of this shape ({first_line(error)})") from None
+        fault = f"{start.name}: no model can be of this shape ({first_line(error)})"
+        raise (DataError(fault) if start.checkpoint else SettingError("model.shape", fault)) from None
     prepare_packing(model)
     return model
 
@@ -240,12 +244,12 @@ def count_parameters(start: Start, objective: Objective, label_names: Sequence[s
     Weights that are tied count once.
 
     Raises:
-        SettingError: the architecture has no such head, or can't be of this shape.
+        SettingError, DataError: the architecture has no such head, or can't be of this shape.
     """
     import torch
 
     with torch.device("meta"):
-        model = _draw(start.name, objective.model_class, _describe_head(start, objective, label_names))
+        model = _draw(start, objective.model_class, _describe_head(start, objective, label_names))
     return sum(parameter.numel() for parameter in model.parameters())
 
 

@@ -94,7 +94,10 @@ def prepare_packing(model: "PreTrainedModel") -> None:
     if narrowing is None:
         return
     body, rows = model.base_model, _Rows()
-    layer = cast(nn.ModuleList, body.get_submodule(narrowing.layers))[-1]
+    layers = cast(nn.ModuleList, body.get_submodule(narrowing.layers))
+    if not len(layers):
+        return
+    layer = layers[-1]
     layer.get_submodule(narrowing.attention).register_forward_pre_hook(rows.note, with_kwargs=True)
     module = layer.get_submodule(narrowing.module)
     module.register_forward_pre_hook(rows.narrow_to_last if narrowing.widens else rows.narrow_to_first)

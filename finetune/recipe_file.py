@@ -12,10 +12,15 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from finetune.errors import MissingInputError, RecipeError, SettingError, suggest
+from finetune.errors import MissingInputError, RecipeError, SettingError, UsageError, suggest
 from finetune.recipe import Recipe
-from finetune.recipe_problems import list_name_problems, list_semantic_problems, list_validation_problems
-from finetune.recipe_sections import FOLDER_STARTS
+from finetune.recipe_problems import (
+    list_name_problems,
+    list_secret_problems,
+    list_semantic_problems,
+    list_validation_problems,
+)
+from finetune.recipe_sections import ADDRESS, FOLDER_STARTS
 from finetune.text_files import show
 from finetune.yaml_nodes import KeyPath, parse_yaml, read_yaml_text
 
@@ -59,6 +64,7 @@ def load_recipe(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Load
 
     Raises:
         MissingInputError: no such recipe.
+        UsageError: two overrides of one value.
         RecipeError: every problem of the recipe and the overrides at once.
     """
     path = find_recipe(name_or_path)
@@ -85,6 +91,9 @@ def check_recipe(
                 return str(origins[path[:length]])
         return f"{source}:1"
 
+    if secrets := list_secret_problems(values, place):
+        # By themselves, since other messages repeat what they found.
+        raise RecipeError(secrets)
     found = list(problems)
     recipe = None
     try:
@@ -222,6 +231,10 @@ def _list_paths(value: Any, path: KeyPath) -> Iterator[KeyPath]:
 def _apply_overrides(
     values: dict[str, Any], origins: dict[KeyPath, Origin], overrides: Sequence[str], problems: list[str]
 ) -> None:
+    names = [override.partition("=")[0].strip() for override in overrides]
+    for name in names:
+        if names.count(name) > 1:
+            raise UsageError(f"{show(name)}: given {names.count(name)} times; which value is meant?")
     for override in overrides:
         dotted, equals, text = override.partition("=")
         keys = tuple(dotted.strip().split("."))
@@ -263,6 +276,8 @@ def _resolve_paths(values: dict[str, Any], origins: Mapping[KeyPath, Origin]) ->
             holder = holder.get(section, {}) if isinstance(holder, dict) else {}
         stated = holder.get(key) if isinstance(holder, dict) else None
         if not isinstance(stated, str) or path not in origins:
+            continue
+        if ADDRESS.match(stated):
             continue
         # A hub id is no path, and an earlier run is named from where the command is given.
         if sections == ["model"] and (not stated.startswith(FOLDER_STARTS) or stated.startswith("runs/")):

@@ -5,6 +5,7 @@ imports no torch.
 """
 
 import ast
+import re
 from collections.abc import Callable, Mapping
 from functools import cache
 from importlib.util import find_spec
@@ -24,6 +25,12 @@ from finetune.yaml_nodes import KeyPath
 
 Place = Callable[[KeyPath], str]
 
+NO_SECRETS = "secrets do not belong in recipes (set HF_TOKEN)"
+# How tokens of the hub, of OpenAI, GitHub, GitLab, Slack and AWS begin.
+_SECRET = re.compile(
+    r"\b((hf_|sk-(proj-)?|gh[pousr]_|github_pat_)[A-Za-z0-9_]{16}|(glpat-|xox[abp]-)[\w-]{16}|AKIA[0-9A-Z]{16})"
+)
+_SECRET_KEY = re.compile(r"(.*_)?(token|password|secret|api_?key)", re.IGNORECASE)
 NO_EFFECT = "it has no effect on this trainer's own batches and scores"
 # TrainingArguments fields that can't be set freely: the recipe key or option that decides them, or why not.
 OWNED_FIELDS = {
@@ -65,7 +72,7 @@ OWNED_FIELDS = {
     "logging_nan_inf_filter": "a value that is not finite always stops the run",
     "remove_unused_columns": NO_EFFECT,
     "auto_find_batch_size": "train.micro_batch_size",
-    "hub_token": "secrets do not belong in recipes (set HF_TOKEN)",
+    "hub_token": NO_SECRETS,
     "push_to_hub": "runs stay on this machine",
     "use_cpu": "the machine decides (CUDA_VISIBLE_DEVICES= hides GPUs)",
     "fsdp": "the launcher decides (recipes/accelerate/fsdp.yaml)",
@@ -148,6 +155,8 @@ def _describe(details: Any, path: KeyPath) -> tuple[str, str]:
     shown = _show(details["input"])
     if kind == "value_error":
         return f"found {shown}: {message.removeprefix('Value error, ')}", ""
+    if kind == "string_type" and isinstance(details["input"], int | float):
+        return f"found {shown}", "text, in quotes"
     return f"found {shown}", "a mapping of keys" if kind == "model_type" else _allowed(message)
 
 
@@ -185,6 +194,8 @@ def _describe_unknown_key(path: KeyPath) -> str:
     *parents, key = path
     sections = _sections()
     siblings = tuple(Band.model_fields) if parents[:1] == ["expect"] else sections[tuple(parents)]
+    if _SECRET_KEY.fullmatch(key):
+        return f"unknown key; {NO_SECRETS}"
     near = suggest(key, siblings)
     homes = [
         ".".join((*section, key)) for section, keys in sections.items() if key in keys and section != tuple(parents)
@@ -193,6 +204,23 @@ def _describe_unknown_key(path: KeyPath) -> str:
         return f"unknown key here; it belongs at {' or '.join(homes)}"
     # The whole list would bury the one name that was meant.
     return f"unknown key{near}" if near else f"unknown key, allowed are {', '.join(siblings)}"
+
+
+def list_secret_problems(values: Any, place: Place, path: KeyPath = ()) -> list[str]:
+    """Return where tokens of the hub and the like stand, as keys or values; the messages don't repeat them."""
+    if isinstance(values, Mapping | list):
+        items = values.items() if isinstance(values, Mapping) else enumerate(values)
+        return [
+            problem
+            for key, value in items
+            for problem in (
+                *list_secret_problems(str(key), place, path),
+                *list_secret_problems(value, place, (*path, str(key))),
+            )
+        ]
+    if not isinstance(values, str) or not _SECRET.search(values):
+        return []
+    return [f"{place(path)}: {'.'.join(path) or 'recipe'}: {NO_SECRETS}"]
 
 
 def list_name_problems(values: Mapping[str, Any], place: Place) -> list[str]:

@@ -6,7 +6,7 @@ Owns what can be judged from one section alone. How they make a recipe is `recip
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 Positive = Annotated[int, Field(ge=1, strict=True)]
 Count = Annotated[int, Field(ge=0, strict=True)]
@@ -19,7 +19,17 @@ LearningRate = Annotated[float, Field(gt=0.0, le=1.0, allow_inf_nan=False, stric
 HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
 PACKAGE_NAME = re.compile(r"package:[A-Za-z0-9_]+")
 FOLDER_STARTS = (".", "/", "~", "runs/")
+ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+def _refuse_address(path: str) -> str:
+    if ADDRESS.match(path):
+        raise ValueError("only files of this machine are read; download it first")
+    return path
+
+
+LocalPath = Annotated[str, AfterValidator(_refuse_address)]
 
 
 class Settings(BaseModel):
@@ -125,18 +135,18 @@ class Columns(Settings):
 class SplitPaths(Settings):
     """One file for each part that the data plays."""
 
-    train: str | None = None
+    train: LocalPath | None = None
     """Rows that fit the model."""
-    dev: str | None = None
+    dev: LocalPath | None = None
     """Rows that select (checkpoint, patience, temperature, threshold, seed)."""
-    test: str | None = None
+    test: LocalPath | None = None
     """Rows that are reported, never selected on."""
 
 
 class DataSettings(Settings):
     """Where the rows are and how they are cut."""
 
-    path: str | SplitPaths | None = None
+    path: LocalPath | SplitPaths | None = None
     """A file, a folder holding train.*, dev.* (or validation.*, valid.*, val.*), test.*, or {train, dev, test}; relative to the
     recipe that states it."""
     columns: Columns = Columns()

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ValidationError
 
 from finetune.errors import DataError, MissingInputError, PermissionDeniedError, StorageError
 from finetune.records import SCHEMA_VERSION
+from finetune.text_files import show
 
 R = TypeVar("R", bound=BaseModel)
 
@@ -65,6 +66,9 @@ def read_record(kind: type[R], path: Path) -> R:
 def read_text(path: Path) -> str:
     """Return what a file says; raises as `read_record`."""
     try:
+        # Opening a pipe would wait for ever.
+        if path.exists() and not path.is_file():
+            raise DataError(f"{path}: cannot be read (not a regular file)")
         return path.read_text(encoding="utf-8")
     except PermissionError:
         raise PermissionDeniedError(f"{path}: no permission to read this file") from None
@@ -81,9 +85,9 @@ def parse_record(kind: type[R], path: Path, text: str) -> R:
         if first["loc"] == ("schema_version",):
             allowed = f"1 to {SCHEMA_VERSION}"
             raise DataError(
-                f"{path}: written in schema version {first['input']}, this program reads versions {allowed}"
+                f"{path}: written in schema version {show(str(first['input']))}, this program reads versions {allowed}"
             ) from None
-        where = ".".join(str(part) for part in first["loc"])
+        where = show(".".join(str(part) for part in first["loc"]), 200)
         raise DataError(f"{path}: not a {_in_words(kind)} of this program: {where or 'file'}: {first['msg']}") from None
 
 

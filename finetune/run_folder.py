@@ -19,7 +19,10 @@ from finetune.errors import (
 )
 from finetune.machine import is_gone
 from finetune.run_dir import RunDir, read_status
+from finetune.text_files import show
 
+# Of digits of a process id.
+LONGEST_NUMBER = 20
 # Exit codes of a run that was asked for wrongly: its folder holds nothing that anybody wants to keep.
 _REFUSALS = frozenset(
     error.exit_code for error in (DataError, MissingInputError, UnavailableError, PermissionDeniedError, RecipeError)
@@ -85,12 +88,15 @@ def create_run_dir(path: Path, *, resume: bool) -> RunDir:
 def _lock(run_dir: RunDir) -> None:
     owner = f"{os.getpid()}@{socket.gethostname()}"
     try:
-        if run_dir.lock.exists():
+        if os.path.lexists(run_dir.lock):
+            if run_dir.lock.is_symlink() or not run_dir.lock.is_file():
+                raise OutputError(f"{run_dir.lock}: no file of this program; remove it")
             held_by = run_dir.lock.read_text(encoding="utf-8", errors="replace").strip()
             process_id, _, host = held_by.partition("@")
-            if held_by != owner and not (process_id.isdecimal() and is_gone(int(process_id), host)):
+            is_number = process_id.isdecimal() and len(process_id) < LONGEST_NUMBER
+            if held_by != owner and not (is_number and is_gone(int(process_id), host)):
                 raise OutputError(
-                    f"{run_dir.path}: in use by process {process_id} on {host}; "
+                    f"{run_dir.path}: in use by process {show(process_id)} on {show(host)}; "
                     f"if that is gone, remove {run_dir.lock.name}"
                 )
             run_dir.lock.unlink()

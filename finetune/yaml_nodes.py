@@ -55,11 +55,14 @@ def read_yaml_text(path: Path) -> str:
     """Return the text of a recipe file.
 
     Raises:
-        MissingInputError, PermissionDeniedError, RecipeError: absent, unreadable, not a regular file, too large, not UTF-8.
+        MissingInputError: absent, or a folder.
+        PermissionDeniedError, RecipeError: unreadable; not a regular file, too large, not UTF-8.
     """
     try:
         if not path.exists():
             raise MissingInputError(f"{path}: no such recipe file")
+        if path.is_dir():
+            raise MissingInputError(f"{path}: a folder, not a recipe file")
         if not path.is_file():
             raise RecipeError([f"{path}: not a regular file"])
         with path.open("rb") as stream:

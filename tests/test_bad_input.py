@@ -221,6 +221,9 @@ def test_a_checkpoint_without_config_is_65(broken: Path) -> None:
         '{"model_type": "nonsense"}',
         '{"model_type": "bert", "hidden_size": "wide"}',
         '{"model_type": "t5"}',
+        '{"model_type": "bert", "vocab_size": 202, "hidden_size": 32, "num_attention_heads": 7}',
+        '{"model_type": "bert", "vocab_size": 202, "hidden_size": -5}',
+        '{"model_type": "bert", "vocab_size": 202, "hidden_act": "evil"}',
     ],
 )
 def test_a_damaged_config_is_65(broken: Path, content: str) -> None:

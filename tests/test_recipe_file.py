@@ -1,11 +1,12 @@
 """Recipes on disk: found, extended, overridden, and every problem named with its place."""
 
+import os
 import time
 from pathlib import Path
 
 import pytest
 
-from finetune.errors import MissingInputError, PermissionDeniedError, RecipeError
+from finetune.errors import MissingInputError, PermissionDeniedError, RecipeError, UsageError
 from finetune.recipe import Recipe
 from finetune.recipe_file import list_recipes, load_recipe
 from finetune.resolved import render_origins, write_resolved_recipe
@@ -139,9 +140,58 @@ def test_names_of_any_length_make_no_long_lines(path: Path) -> None:
         (f"extends: {long}\n", ()),
         (LEAST + f"{long}: 1\n", ()),
         (f"task: {long}\n", ()),
-        (LEAST, (long, f"train.{long}=1", f"{long}=[", f"{long}=")),
+        (LEAST, (long, f"train.{long}=1", f"{long}1=[", f"{long}2=")),
     ):
         assert all(len(problem) <= 1000 for problem in problems(path, text, *overrides))
+
+
+TOKEN = "hf_" + "a1B2" * 8
+
+
+@pytest.mark.parametrize(
+    ("text", "overrides", "place"),
+    [
+        (LEAST + f"note: see {TOKEN}\n", [], ":3: note"),
+        (LEAST + f"data:\n  labels: [a, {TOKEN}]\n", [], ":4: data.labels.1"),
+        (LEAST + f"train: {{extra: {{{TOKEN}: 1}}}}\n", [], ":3: train.extra"),
+        (LEAST, [f"note={TOKEN}"], "command line: note"),
+        (LEAST + f"seeds: {TOKEN}\n", [], ":3: seeds"),
+    ],
+)
+def test_a_secret_in_a_recipe_is_refused_and_not_repeated(
+    path: Path, text: str, overrides: list[str], place: str
+) -> None:
+    (found,) = problems(path, text, *overrides)
+    assert place in found and "secrets do not belong in recipes" in found and TOKEN[3:] not in found
+
+
+@pytest.mark.parametrize("key", ["token", "hub_token", "API_KEY", "wandb_api_key", "password"])
+def test_a_key_for_a_secret_is_refused_as_one(path: Path, key: str) -> None:
+    assert "secrets do not belong in recipes" in problems(path, LEAST + f"{key}: x\n")[0]
+
+
+def test_words_that_look_a_little_like_secrets_are_none(path: Path) -> None:
+    assert load(path, LEAST + "note: sk-learn-like, hf_xxx, ghp_1\n").note
+
+
+@pytest.mark.parametrize(
+    "address", ["http://169.254.169.254/x.csv", "https://example.org/x.csv", "s3://a/x.csv", "file:///etc/passwd"]
+)
+def test_rows_are_fetched_from_no_address(path: Path, address: str) -> None:
+    for stated in (address, f"{{train: {address}}}"):
+        found = problems(path, LEAST + f"data:\n  path: {stated}\n")[0]
+        assert f"{path}:4: data.path" in found and address in found and "only files of this machine are read" in found
+
+
+def test_a_value_that_is_given_twice_on_the_command_line_is_asked_about(path: Path) -> None:
+    path.write_text(LEAST)
+    with pytest.raises(UsageError, match="seeds: given 2 times"):
+        load_recipe(path, ["seeds=1", "note=x", "seeds=2"])
+
+
+def test_a_number_in_the_place_of_text_is_to_be_put_in_quotes(path: Path) -> None:
+    found = problems(path, "task: cola\nmodel: {checkpoint: a/b, revision: 12e03}\n")[0]
+    assert "model.revision: found 12000.0, allowed is text, in quotes" in found
 
 
 def test_bytes_that_are_not_utf8_are_named_with_their_line(path: Path) -> None:
@@ -159,8 +209,11 @@ def test_a_recipe_that_is_not_there_names_the_nearest_one(work: Path) -> None:
 
 def test_a_recipe_that_is_no_regular_file_is_refused(work: Path) -> None:
     (work / "folder.yaml").mkdir()
-    with pytest.raises(RecipeError, match="not a regular file"):
+    with pytest.raises(MissingInputError, match=r"folder\.yaml: a folder"):
         load_recipe("folder.yaml")
+    os.mkfifo(work / "pipe.yaml")
+    with pytest.raises(RecipeError, match="not a regular file"):
+        load_recipe("pipe.yaml")
     with pytest.raises(RecipeError, match="not a regular file"):
         load_recipe("/dev/zero")
     (work / "loop.yaml").symlink_to("loop.yaml")
