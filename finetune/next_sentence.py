@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from finetune.data_checks import normalise, read_column, text_keys
 from finetune.errors import DataError
+from finetune.row_store import build_examples
 from finetune.sentences import split_sentences
 from finetune.task import ObjectiveName, Part
 from finetune.text_files import show
@@ -46,7 +47,6 @@ def build_sentence_pairs(
         DataError: too few documents or sentences to pair.
     """
     import pyarrow as pa
-    from datasets import Dataset
 
     cut = [split_sentences(text) for text in read_column(documents, "text")]
     if objective == "pretraining":
@@ -55,7 +55,7 @@ def build_sentence_pairs(
     owners = np.repeat(np.arange(len(cut)), [len(texts) for texts in cut])
     firsts = np.flatnonzero(owners[:-1] == owners[1:])
     # Copies of a document are one family.
-    families = np.unique(np.array(text_keys(documents), dtype=np.uint64)[owners], return_inverse=True)[1]
+    families = np.unique(text_keys(documents)[owners], return_inverse=True)[1]
     _refuse_too_few(len(documents), len(owners), len(firsts), int(families.max(initial=-1)) + 1)
     texts = list(chain.from_iterable(cut))
     generator = np.random.default_rng(seed)
@@ -64,7 +64,7 @@ def build_sentence_pairs(
     seconds, is_stranger = firsts + 1, labels == NOT_NEXT
     seconds[is_stranger] = _draw_strangers(texts, families, firsts[is_stranger], generator)
     pool = pa.array(texts, pa.large_string())
-    return Dataset(
+    return build_examples(
         pa.table(
             {
                 "row": [f"{part}/{number}" for number in range(len(firsts))],
