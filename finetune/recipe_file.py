@@ -68,6 +68,9 @@ def load_recipe(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Load
         RecipeError: every problem of the recipe and the overrides at once.
     """
     path = find_recipe(name_or_path)
+    # Its runs lie in a folder of its name, which must be one in the folder of all runs.
+    if path.stem in (".", ".."):
+        raise RecipeError([f"{path}: a recipe's file needs a name before .yaml"])
     problems: list[str] = []
     values, origins = _load_extended(path, [], problems)
     _apply_overrides(values, origins, overrides, problems)

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 # Fields of a configuration that follow from the tokenizer, or would make another kind of model of it.
 _NOT_SHAPE = {"pad_token_id", "bos_token_id", "eos_token_id", "is_decoder", "add_cross_attention"}
+# Where a configuration of model or tokenizer names Python files, of its folder or of the hub, for those who trust them.
+_NAMES_OF_CODE = ("auto_map", "custom_pipelines")
 
 
 @dataclass(frozen=True)
@@ -231,7 +233,12 @@ def _read_config(checkpoint: Checkpoint) -> "tuple[PretrainedConfig, tuple[str, 
         raise DataError(f"{checkpoint.name}: config.json can't be used ({first_line(error)})") from None
     # A kernel that it names may not be installed here, or would be fetched from the hub and run.
     named, config._attn_implementation = config._attn_implementation, None
-    return config, (f"the checkpoint names {named} for attention; what this machine has is used",) if named else ()
+    notes = [f"the checkpoint names {named} for attention; what this machine has is used"] if named else []
+    # Nor may it lie beside our weights, for somebody else to run.
+    codes = [vars(config).pop(name, None) for name in _NAMES_OF_CODE]
+    if any(codes):
+        notes.append("the checkpoint names code of its own, which is neither run nor kept")
+    return config, tuple(notes)
 
 
 def load_tokenizer(checkpoint: Checkpoint, config: "PretrainedConfig | None" = None) -> "PreTrainedTokenizerBase":
@@ -259,4 +266,6 @@ def load_tokenizer(checkpoint: Checkpoint, config: "PretrainedConfig | None" = N
     if tokenizer.pad_token is None:
         raise DataError(f"{checkpoint.name}: the tokenizer has neither a pad, an end nor an unknown token")
     tokenizer.padding_side = "right"
+    for name in _NAMES_OF_CODE:
+        tokenizer.init_kwargs.pop(name, None)
     return tokenizer

@@ -70,6 +70,14 @@ HOSTILE = (
     "# heading\n- list\n1. one\n> quote\n---\n",
     "@someone #12 GH-12 me@evil.example",
     "\\|",
+    # Several in one, as each costs a page.
+    "</script><script>alert(1)</script> </title><body onload=alert(1)> <svg/onload=alert(1)> <ScRiPt x>alert(1)</ScRiPt >",
+    "<iframe src=javascript:alert(1)> <math href=javascript:alert(1)>x</math> <object data=//e.example> <embed src=//e.example>",
+    "<meta http-equiv=refresh content=0;url=//e.example> <base href=//e.example> <link rel=stylesheet href=//e.example> "
+    "<form action=//e.example><input autofocus onfocus=alert(1)>",
+    "\" autofocus onfocus=alert(1) x=\" ` onload=alert(1) <a href='data:text/html;base64,PHNjcmlwdD4='>x</a> <<b>script>",
+    "<!--><script>alert(1)</script--> <![CDATA[<script>alert(1)</script>]]> <?xml ?> <!DOCTYPE x> &#60;script&#62; \\u003cscript>",
+    "=cmd|' /C calc'!A1 <img src=x\n onerror\n=alert(1)> javascript:alert(1) url(//e.example) expression(alert(1))",
 )
 PICTURES = ["reliability.svg", "roc_curve.svg", "precision_recall_curve.svg", "learning_curve.svg", "confusion.svg"]
 VOID = {"meta", "br", "img", "link", "input", "hr"}
