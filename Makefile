@@ -79,6 +79,7 @@ browser-where-possible: install
 
 bench: install
 	$(RUN)/python -m benchmarks.training
+	$(RUN)/python -m benchmarks.checkpoints
 	$(RUN)/python -m benchmarks.evaluation
 	$(RUN)/python -m benchmarks.language
 	$(RUN)/python -m benchmarks.next_sentence

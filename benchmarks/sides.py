@@ -29,7 +29,7 @@ from transformers import (
 )
 
 from finetune.batching import Slot, order_batches, plan_batch
-from finetune.callbacks import EventLog, LogBeforeKeeping, ProgressBar, SaveWhenScored, StopAtNonFinite
+from finetune.callbacks import EventLog, LogBeforeKeeping, ObeySignals, ProgressBar, SaveWhenScored, StopAtNonFinite
 from finetune.features import Features, encode_features
 from finetune.model import LoadedModel
 from finetune.objectives.classification import Classification
@@ -154,7 +154,8 @@ class Bench:
         objective = Classification(self.tokenizer, self.tokenizer.model_max_length, Packer(is_narrow=True))
         loaded = LoadedModel(model, self.tokenizer)
         trainer = FinetuneTrainer(loaded, arguments, self.features, None, plan, settings, objective, METRIC, 64)
-        for callback in (SaveWhenScored(), LogBeforeKeeping(), StopAtNonFinite(), EventLog(run_dir.events)):
+        obey = ObeySignals(trainer.writer.wait, can_resume=True)
+        for callback in (obey, SaveWhenScored(), LogBeforeKeeping(), StopAtNonFinite(), EventLog(run_dir.events)):
             trainer.add_callback(callback)
         trainer.add_callback(ProgressBar("benchmark", METRIC))
         return trainer

@@ -36,26 +36,34 @@ def write_job(folder: Path, texts: Sequence[str], labels: Sequence[int]) -> None
 
 def run_ours(folder: Path, out: Path) -> float:
     """Run the recipe, and return the CPU seconds it takes."""
-    return _cpu_seconds(["finetune", "run", "recipe.yaml", "--out", str(out)], folder)
+    return cpu_seconds(["finetune", "run", "recipe.yaml", "--out", str(out)], folder)
 
 
 def run_plain(checkpoint: Path, folder: Path, out: Path, *options: str) -> float:
     """Run the plain Trainer's script, and return the CPU seconds it takes."""
-    return _cpu_seconds(
+    return cpu_seconds(
         ["benchmarks.plain_trainer", str(checkpoint), "train.csv", "test.csv", str(out), *options], folder
     )
 
 
-def _cpu_seconds(module: list[str], folder: Path) -> float:
+def start_process(module: list[str], folder: Path) -> subprocess.Popen[str]:
+    """Start a module in a process of one thread, in a folder."""
     threads = {f"{library}_NUM_THREADS": "1" for library in ("OMP", "MKL", "OPENBLAS", "RAYON")}
     root = str(Path(__file__).parent.parent)
     environment = {**os.environ, **threads, "HF_HUB_OFFLINE": "1", "PYTHONPATH": root}
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    done = subprocess.run(
-        [sys.executable, "-m", *module], cwd=folder, env=environment, capture_output=True, text=True, check=False
+    command = [sys.executable, "-m", *module]
+    return subprocess.Popen(
+        command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
-    if done.returncode:
-        raise RuntimeError(f"{' '.join(module)} failed:\n{done.stdout}{done.stderr}")
+
+
+def cpu_seconds(module: list[str], folder: Path) -> float:
+    """Return the CPU seconds that a module takes in a process of its own."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    process = start_process(module, folder)
+    said, _ = process.communicate()
+    if process.returncode:
+        raise RuntimeError(f"{' '.join(module)} failed:\n{said}")
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 

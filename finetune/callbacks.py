@@ -7,6 +7,7 @@ import json
 import math
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +30,9 @@ class ObeySignals(TrainerCallback):
     the next step is computed.
     """
 
-    def __init__(self, *, can_resume: bool) -> None:
-        """Begin with nothing asked; `can_resume` is False where weights are cut."""
-        self.can_resume, self.agreed = can_resume, Request.NOTHING
+    def __init__(self, finish_saving: Callable[[], None], *, can_resume: bool) -> None:
+        """Begin with nothing asked; `finish_saving` waits for the last checkpoint, `can_resume` is False where weights are cut."""
+        self.finish_saving, self.can_resume, self.agreed = finish_saving, can_resume, Request.NOTHING
         self.group: Any = None
         self.vote: tuple[Any, Any] | None = None
 
@@ -59,6 +60,7 @@ class ObeySignals(TrainerCallback):
             StoppedError: with the exit code of what was asked.
         """
         if self.agreed >= Request.STOP:
+            self.finish_saving()
             if self.group is not None:
                 # Whoever leaves first must not be taken for a failure while another still writes.
                 distributed.barrier(group=self.group)

@@ -1,7 +1,8 @@
 """Checkpoints on disk: folders that are whole or not there.
 
 Owns how such a folder is written, verified, chosen and removed: its files, each flushed to the disk, then a manifest of their sizes and
-hashes, then its name. Knows nothing of what the files hold; that is `training_state`. Imports no torch.
+hashes, then its name. Knows nothing of what the files hold; that is `training_state`. When it is done is `checkpoint_writer`. Imports no
+torch.
 """
 
 import hashlib
@@ -9,7 +10,7 @@ import os
 import re
 import shutil
 import stat
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
@@ -50,28 +51,44 @@ def checkpoint_path(folder: Path, step: int) -> Path:
     return folder / f"checkpoint-{step}"
 
 
-@contextmanager
-def write_checkpoint(folder: Path, step: int, needs: Sequence[int] = ()) -> Generator[Path]:
-    """Give an empty folder to write files into; once the block ends well it is the checkpoint of `step`, whole.
+def fill_checkpoint(folder: Path, step: int, fill: Callable[[Path], None]) -> Path:
+    """Have `fill` write files into a new folder, and return it; `seal_checkpoint` makes it a checkpoint.
 
     Raises:
         StorageError: the disk is full or failed; what was there before still is.
     """
     beside = folder / f".checkpoint-{step}.{os.getpid()}"
-    try:
+    with _gone_on_failure(beside, checkpoint_path(folder, step)):
         _remove_leftovers(folder)
         beside.mkdir(parents=True)
-        yield beside
+        fill(beside)
+    return beside
+
+
+def seal_checkpoint(beside: Path, step: int, needs: Sequence[int] = ()) -> None:
+    """Make a folder of files, which lies beside the others, the checkpoint of `step`: flushed, hashed, whole.
+
+    Raises:
+        StorageError: the disk is full or failed; what was there before still is.
+    """
+    folder = beside.parent
+    target = checkpoint_path(folder, step)
+    with _gone_on_failure(beside, target):
         files = {path.name: _describe(path) for path in sorted(beside.iterdir())}
-        write_record(
-            beside / MANIFEST, Manifest(step=step, needs=list(needs), versions=installed_versions(), files=files)
-        )
+        manifest = Manifest(step=step, needs=list(needs), versions=installed_versions(), files=files)
+        write_record(beside / MANIFEST, manifest)
         _flush(beside)
-        target = checkpoint_path(folder, step)
         # Only one that was passed over, being incomplete, can stand there.
         _remove(target)
         beside.rename(target)
         _flush(folder)
+
+
+@contextmanager
+def _gone_on_failure(beside: Path, target: Path) -> Generator[None]:
+    """Take `beside` away where the block fails, and say that what was to become `target` could not be written."""
+    try:
+        yield
     except FinetuneError:
         shutil.rmtree(beside, ignore_errors=True)
         raise
@@ -80,10 +97,9 @@ def write_checkpoint(folder: Path, step: int, needs: Sequence[int] = ()) -> Gene
         shutil.rmtree(beside, ignore_errors=True)
         if not isinstance(error, OSError) and "os error" not in str(error):
             raise
-        free = shutil.disk_usage(folder).free // 2**20 if folder.is_dir() else 0
+        free = shutil.disk_usage(target.parent).free // 2**20 if target.parent.is_dir() else 0
         raise StorageError(
-            f"{checkpoint_path(folder, step)}: can't be written ({first_line(error)}; {free} MB free); "
-            "earlier checkpoints are whole"
+            f"{target}: can't be written ({first_line(error)}; {free} MB free); earlier checkpoints are whole"
         ) from None
 
 

@@ -38,7 +38,8 @@ from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_callback import ExportableState
 
 from finetune.batching import BatchPlan, SlotDataset, TrainBatches
-from finetune.checkpoint_files import checkpoint_path, keep_checkpoints, write_checkpoint
+from finetune.checkpoint_files import checkpoint_path
+from finetune.checkpoint_writer import CheckpointWriter
 from finetune.features import FeatureRows
 from finetune.loss import divide_losses
 from finetune.metrics import get_metric, score
@@ -104,6 +105,7 @@ class FinetuneTrainer(Trainer):
         self.evaluation_batch_size = evaluation_batch_size
         self.tokens_seen, self.padded_tokens_seen, self.examples_seen = 0, 0, 0
         self.folder = Path(str(arguments.output_dir))
+        self.writer = CheckpointWriter(self.folder, settings.keep_checkpoints)
         self.seconds_before, self.started = 0.0, time.monotonic()
 
     def get_train_dataloader(self) -> DataLoader:
@@ -216,12 +218,13 @@ class FinetuneTrainer(Trainer):
         if self.args.should_save:
             step = self.state.global_step
             needs = [best] if best is not None and best != step else []
-            with write_checkpoint(self.folder, step, needs) as folder:
-                assert self.model is not None
-                write_state(folder, self.model, self.optimizer, self.lr_scheduler, self.accelerator.scaler, processes)
-                self.state.save_to_json(str(folder / TRAINER_STATE_NAME))
-            keep_checkpoints(self.folder, step, self.settings.keep_checkpoints)
+            self.writer.write(step, lambda folder: self._fill_checkpoint(folder, processes), needs)
         return None
+
+    def _fill_checkpoint(self, folder: Path, processes: list[dict[str, Any]]) -> None:
+        assert self.model is not None
+        write_state(folder, self.model, self.optimizer, self.lr_scheduler, self.accelerator.scaler, processes)
+        self.state.save_to_json(str(folder / TRAINER_STATE_NAME))
 
     def _init_training_state(
         self,
@@ -279,5 +282,6 @@ class FinetuneTrainer(Trainer):
             super()._load_best_model()
         else:
             # The first process may still be writing it.
+            self.writer.wait()
             self.accelerator.wait_for_everyone()
             restore_weights(Path(self.state.best_model_checkpoint), self.model)

@@ -4,6 +4,7 @@ Owns which callbacks watch it, and what is summed up at its end. What the Traine
 """
 
 import math
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from transformers import EarlyStoppingCallback
 
 from finetune.batching import BatchPlan
 from finetune.callbacks import EventLog, LogBeforeKeeping, ObeySignals, ProgressBar, SaveWhenScored, StopAtNonFinite
-from finetune.errors import UnavailableError
+from finetune.errors import FinetuneError, UnavailableError
 from finetune.features import FeatureRows
 from finetune.machine import Precision
 from finetune.model import LoadedModel
@@ -73,7 +74,7 @@ def train_model(
             raise UnavailableError(f"train.extra.report_to: {trackers} is not installed here, or no tracker") from error
         raise
     bar = ProgressBar(title, metric)
-    obey = ObeySignals(can_resume=not trainer.is_cut)
+    obey = ObeySignals(trainer.writer.wait, can_resume=not trainer.is_cut)
     for callback in (obey, SaveWhenScored(), LogBeforeKeeping(), StopAtNonFinite(), EventLog(run_dir.events), bar):
         trainer.add_callback(callback)
     if settings.patience is not None and dev is not None:
@@ -81,6 +82,12 @@ def train_model(
     try:
         with wait_for_step():
             trainer.train(resume_from_checkpoint=None if resume_from is None else str(resume_from))
+            trainer.writer.wait()
+    except Exception:
+        # The last good checkpoint is to become whole; a second signal alone doesn't wait for it.
+        with suppress(FinetuneError):
+            trainer.writer.wait()
+        raise
     finally:
         bar.bar.stop()
     seconds = trainer.seconds

@@ -19,7 +19,7 @@ from typing import Any, get_args
 from pydantic import BaseModel
 
 from finetune.checkpoint import open_checkpoint
-from finetune.checkpoint_files import MANIFEST, verify_checkpoint, write_checkpoint
+from finetune.checkpoint_files import MANIFEST, fill_checkpoint, seal_checkpoint, verify_checkpoint
 from finetune.decisions import read_decision
 from finetune.documents import open_documents
 from finetune.errors import FinetuneError
@@ -248,8 +248,10 @@ def _write_manifest() -> bytes:
     import tempfile
 
     with tempfile.TemporaryDirectory() as folder:
-        with write_checkpoint(Path(folder), 3) as inside:
-            (inside / "model.safetensors").write_bytes(b"weights")
+        beside = fill_checkpoint(
+            Path(folder), 3, lambda inside: (inside / "model.safetensors").write_bytes(b"weights") and None
+        )
+        seal_checkpoint(beside, 3)
         return (Path(folder) / "checkpoint-3" / MANIFEST).read_bytes()
 
 

@@ -66,6 +66,7 @@ LAYERS = (
         "annotations",
         "checkpoint",
         "checkpoint_files",
+        "checkpoint_writer",
         "class_metrics",
         "documents",
         "labels",

@@ -10,19 +10,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from finetune.checkpoint_files import (
+    fill_checkpoint,
     find_checkpoint,
     keep_checkpoints,
     read_manifest,
+    seal_checkpoint,
     verify_checkpoint,
-    write_checkpoint,
 )
+from finetune.checkpoint_writer import CheckpointWriter
 from finetune.errors import DataError, StorageError
 
 
 def write(folder: Path, step: int, needs: tuple[int, ...] = ()) -> Path:
-    with write_checkpoint(folder, step, needs) as inside:
+    def fill(inside: Path) -> None:
         (inside / "model.safetensors").write_bytes(bytes(range(256)) * 4 + bytes([step]))
         (inside / "training.json").write_text(json.dumps({"step": step}))
+
+    seal_checkpoint(fill_checkpoint(folder, step, fill), step, needs)
     return folder / f"checkpoint-{step}"
 
 
@@ -99,9 +103,11 @@ def test_those_beyond_the_count_go_but_not_what_is_needed_and_what_training_has_
 
 
 def fail_in_writing(folder: Path, error: Exception) -> None:
-    with write_checkpoint(folder, 2) as inside:
+    def fill(inside: Path) -> None:
         (inside / "half").write_text("x")
         raise error
+
+    fill_checkpoint(folder, 2, fill)
 
 
 def test_what_fails_in_the_writing_leaves_nothing_and_touches_nothing(tmp_path: Path) -> None:
@@ -143,3 +149,49 @@ def test_a_manifest_names_no_file_outside_its_folder(tmp_path: Path, name: str) 
     (path / "manifest.json").write_text(json.dumps(manifest))
     with pytest.raises(DataError, match="the manifest is damaged"):
         verify_checkpoint(path)
+
+
+# Beside the training
+
+
+def fill_with(content: bytes) -> Callable[[Path], None]:
+    def fill(inside: Path) -> None:
+        (inside / "model.safetensors").write_bytes(content)
+
+    return fill
+
+
+def test_a_writer_keeps_the_last_and_those_they_need(tmp_path: Path) -> None:
+    writer = CheckpointWriter(tmp_path, keep=2)
+    for step in range(1, 6):
+        writer.write(step, fill_with(bytes([step])), needs=[1] if step > 1 else [])
+    writer.wait()
+    assert names(tmp_path) == ["checkpoint-1", "checkpoint-4", "checkpoint-5"]
+    assert find_checkpoint(tmp_path) == (tmp_path / "checkpoint-5", [])
+
+
+def test_what_fails_in_the_background_is_told_when_it_is_waited_for_and_once(tmp_path: Path) -> None:
+    writer = CheckpointWriter(tmp_path, keep=1)
+    writer.write(1, fill_with(b"x"))
+    writer.wait()
+
+    def fill_and_lose_it(inside: Path) -> None:
+        (inside / "model.safetensors").symlink_to("nowhere")
+
+    writer.write(2, fill_and_lose_it)
+    with pytest.raises(StorageError, match="checkpoint-2: can't be written"):
+        writer.write(3, fill_with(b"y"))
+    writer.wait()
+    assert names(tmp_path) == ["checkpoint-1"]
+
+
+def test_the_training_does_not_wait_for_the_disk(tmp_path: Path) -> None:
+    """A pipe, whose other end is opened late, stands for a slow disk; nobody can flush one, so that the checkpoint fails in the end."""
+    writer = CheckpointWriter(tmp_path, keep=1)
+    writer.write(1, lambda inside: os.mkfifo(inside / "slow"))
+    thread = writer.thread
+    assert thread is not None and thread.is_alive() and not (tmp_path / "checkpoint-1").exists()
+    with (next(tmp_path.glob(".checkpoint-1.*")) / "slow").open("wb"):
+        thread.join()
+    with pytest.raises(StorageError, match="checkpoint-1"):
+        writer.wait()
