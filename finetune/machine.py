@@ -6,10 +6,12 @@ Owns every choice that a recipe leaves to the machine. Imports torch only inside
 import hashlib
 import os
 import platform
+import re
 import resource
 import socket
 import subprocess
 import sys
+from contextlib import suppress
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -29,8 +31,13 @@ PACKAGES = (
     "numpy",
     "pydantic",
 )
-# Below these, known advisories apply: CVE-2026-24747 (torch), CVE-2026-1839 and CVE-2026-5241 (transformers).
-VERSION_FLOORS = {"torch": (2, 10), "transformers": (5, 5)}
+# Below these, known advisories apply to what reads strangers' files here.
+VERSION_FLOORS = {
+    "torch": (2, 10),  # CVE-2026-24747, memory corruption even with weights_only; CVE-2025-32434 below 2.6
+    "transformers": (5, 5),  # CVE-2026-1839, CVE-2026-4372, CVE-2026-5241: code of a checkpoint runs
+    "pyarrow": (14, 0, 1),  # CVE-2023-47248, code of a file runs
+    "jinja2": (3, 1, 6),  # CVE-2025-27516, out of the sandbox of chat templates
+}
 # What tells a process of a launch where it stands and where the others are; torchrun, accelerate and `--processes` set them all.
 LAUNCH_VARIABLES = ("RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
 # How many times a command was started, by programs that tell the copies nothing of one another.
@@ -237,12 +244,16 @@ def installed_versions() -> dict[str, str]:
 
 def list_old_versions() -> list[str]:
     """Return a line for each package below its security floor."""
-    found = installed_versions()
-    return [
-        f"{package} {found[package]} has known security holes; at least {'.'.join(map(str, floor))} is needed"
-        for package, floor in VERSION_FLOORS.items()
-        if found[package] != "not installed" and tuple(int(part) for part in found[package].split(".")[:2]) < floor
-    ]
+    old = []
+    for package, floor in VERSION_FLOORS.items():
+        with suppress(PackageNotFoundError):
+            found = version(package)
+            # 3.1.6 and 2.13.0+cpu, not what may follow a release.
+            if tuple(int(part) for part in re.findall(r"\d+", found)[: len(floor)]) < floor:
+                old.append(
+                    f"{package} {found} has known security holes; at least {'.'.join(map(str, floor))} is needed"
+                )
+    return old
 
 
 def git_state() -> str:

@@ -1,7 +1,9 @@
 """Choices that a recipe leaves to the machine."""
 
 import os
+import re
 import subprocess
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
 import pytest
@@ -93,11 +95,54 @@ def test_only_a_launcher_that_lost_its_processes_is_refused(
 
 
 def test_old_versions_are_named_with_the_floor_they_miss(monkeypatch: pytest.MonkeyPatch) -> None:
-    found = {"torch": "2.9.1+cpu", "transformers": "5.20.0", "python": "3.11"}
-    monkeypatch.setattr(machine, "installed_versions", lambda: found)
-    assert machine.list_old_versions() == ["torch 2.9.1+cpu has known security holes; at least 2.10 is needed"]
-    found |= {"torch": "2.10.0", "transformers": "not installed"}
+    found = {"torch": "2.9.1+cpu", "transformers": "5.20.0", "pyarrow": "26.0.1", "jinja2": "3.1.5"}
+    monkeypatch.setattr(machine, "version", found.__getitem__)
+    assert machine.list_old_versions() == [
+        "torch 2.9.1+cpu has known security holes; at least 2.10 is needed",
+        "jinja2 3.1.5 has known security holes; at least 3.1.6 is needed",
+    ]
+    found |= {"torch": "2.10.0+cu130", "jinja2": "3.1.6"}
     assert machine.list_old_versions() == []
+
+
+def test_a_package_that_is_not_installed_has_no_holes(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(package: str) -> str:
+        raise PackageNotFoundError(package)
+
+    monkeypatch.setattr(machine, "version", refuse)
+    assert machine.list_old_versions() == []
+
+
+def test_pinned_and_allowed_versions_are_above_the_floors() -> None:
+    root = Path(__file__).parent.parent
+    pins = dict(
+        re.findall(r"^([\w.-]+)==(\d[\d.]*)", (root / "constraints.txt").read_text(), flags=re.MULTILINE)
+    )
+    locked = dict(
+        re.findall(r"^([\w.-]+)==(\d[\d.]*)", (root / "requirements.lock").read_text(), flags=re.MULTILINE)
+    )
+    for package, floor in machine.VERSION_FLOORS.items():
+        pinned = {name.lower(): number for name, number in pins.items()}[package]
+        assert tuple(map(int, pinned.split(".")[: len(floor)])) >= floor, package
+        assert locked[package] == pinned
+    allowed = dict(re.findall(r"^    \"([\w.-]+)>=([\d.]+)", (root / "pyproject.toml").read_text(), flags=re.MULTILINE))
+    for package in machine.VERSION_FLOORS:
+        assert tuple(map(int, allowed[package].split("."))) >= machine.VERSION_FLOORS[package], package
+
+
+def test_the_lock_has_a_hash_for_every_file_and_pins_what_the_constraints_pin() -> None:
+    root = Path(__file__).parent.parent
+    entries = re.split(r"\n(?=\S)", (root / "requirements.lock").read_text().strip())
+    entries = [entry for entry in entries if not entry.startswith("#")]
+    assert all(re.search(r"--hash=sha256:[0-9a-f]{64}", entry) for entry in entries)
+    locked = {canonical(entry.partition("==")[0]): entry.partition("==")[2].split()[0] for entry in entries}
+    pins = [line.partition("==") for line in (root / "constraints.txt").read_text().split()]
+    assert {canonical(name): number for name, _, number in pins}.items() <= locked.items(), "make lock mends it"
+
+
+def canonical(name: str) -> str:
+    """Return a package's name as indexes write it."""
+    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def test_versions_hold_every_package_that_decides_numbers() -> None:
