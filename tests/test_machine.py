@@ -115,12 +115,8 @@ def test_a_package_that_is_not_installed_has_no_holes(monkeypatch: pytest.Monkey
 
 def test_pinned_and_allowed_versions_are_above_the_floors() -> None:
     root = Path(__file__).parent.parent
-    pins = dict(
-        re.findall(r"^([\w.-]+)==(\d[\d.]*)", (root / "constraints.txt").read_text(), flags=re.MULTILINE)
-    )
-    locked = dict(
-        re.findall(r"^([\w.-]+)==(\d[\d.]*)", (root / "requirements.lock").read_text(), flags=re.MULTILINE)
-    )
+    pins = dict(re.findall(r"^([\w.-]+)==(\d[\d.]*)", (root / "constraints.txt").read_text(), flags=re.MULTILINE))
+    locked = dict(re.findall(r"^([\w.-]+)==(\d[\d.]*)", (root / "requirements.lock").read_text(), flags=re.MULTILINE))
     for package, floor in machine.VERSION_FLOORS.items():
         pinned = {name.lower(): number for name, number in pins.items()}[package]
         assert tuple(map(int, pinned.split(".")[: len(floor)])) >= floor, package
