@@ -31,6 +31,8 @@ from finetune.text_files import LINE_LIMIT, file_errors, place, read_lines, refu
 
 SUFFIXES = (".csv", ".jsonl", ".parquet", ".tsv")
 ROW_INDEX = "(row index)"
+_NO_TEXT = (list, dict, float)
+_HALVES = re.compile("[\ud800-\udfff]")
 _CSV_FAULTS = {
     "unexpected end": "a quote opened in this row is never closed",
     "expected after": "text after a closing quote, at line {line}; is an earlier quote never closed, or not doubled?",
@@ -189,18 +191,24 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _json_rows(path: Path, records: Iterable[tuple[int, Any]], columns: tuple[str, ...]) -> Iterator[Row]:
     names = set(columns)
+    # A name may be half a pair too, and is the same in every record.
+    odd = [name for name in columns if _is_half_a_pair(name)]
     for number, record in records:
         if record.keys() != names:
             other = ", ".join(f"'{show(name)}'" for name in sorted(names ^ record.keys())[:4])
             raise DataError(f"{place(path, number)}: not the keys of the first object, missing or new: {other}")
         for column, value in record.items():
             # Numbers are read as text, so a float can only be NaN or Infinity, which JSON does not have.
-            if isinstance(value, list | dict | float):
+            if isinstance(value, _NO_TEXT):
                 raise DataError(f"{place(path, number, column)}: a list, an object or NaN, not a string or a number")
-            # An escape can name half of a UTF-16 pair, which is no character and can't be written as UTF-8.
-            if re.search("[\ud800-\udfff]", f"{column}{value}"):
+            if odd or (isinstance(value, str) and _is_half_a_pair(value)):
                 raise DataError(f"{place(path, number, column)}: half of a surrogate pair, as \\ud83d alone")
         yield Row(number, tuple([_text(record[column]) for column in columns]))
+
+
+def _is_half_a_pair(text: str) -> bool:
+    """Say whether a text holds half of a UTF-16 pair, which an escape can name, but which is no character and can't be written."""
+    return not text.isascii() and _HALVES.search(text) is not None
 
 
 def _text(value: object) -> str | None:
