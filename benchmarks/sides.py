@@ -135,7 +135,7 @@ class Bench:
 
     def order(self, seed: int) -> list[NDArray[np.int64]]:
         """Return the batches of our first epoch."""
-        return order_batches(self.features.lengths, self.batch_size, "packed", seed, 0)
+        return order_batches(self.features.lengths, plan_batch(self.batch_size, None, 1), "packed", seed, 0)
 
     def ours(self, seed: int, steps: int | None, precision: str = "fp32") -> FinetuneTrainer:
         """Return our trainer as `finetune run` builds it, for some steps or one epoch."""

@@ -27,20 +27,39 @@ EVALUATION_TOKENS = 16_384
 
 @dataclass(frozen=True)
 class BatchPlan:
-    """How a batch of examples is cut: `examples = processes × accumulation × micro`."""
+    """How a batch is cut: `examples = processes × accumulation × micro`, or about `tokens` whose rows the processes share.
+
+    Attributes:
+        tokens: of a batch, whose number of examples varies; None where `examples` says how many there are.
+    """
 
     examples: int
     processes: int
     accumulation: int
     micro: int
+    tokens: int | None = None
+
+    def count_batches(self, lengths: NDArray[np.integer]) -> int:
+        """Return the batches of an epoch of rows, of which `lengths` (rows,) says how many tokens each has; the same in all epochs."""
+        if self.tokens is None:
+            return -(-len(lengths) // self.examples)
+        return min(len(lengths), -(-int(lengths.sum()) // self.tokens))
 
 
-def plan_batch(batch_size: int, micro_batch_size: int | None, processes: int) -> BatchPlan:
+def plan_batch(
+    batch_size: int, micro_batch_size: int | None, processes: int, batch_tokens: int | None = None
+) -> BatchPlan:
     """Return how the batch is cut.
 
     Raises:
         RecipeError: it does not divide; the message shows the arithmetic.
     """
+    if batch_tokens is not None:
+        if micro_batch_size is not None:
+            raise SettingError(
+                "train.micro_batch_size", "a batch of train.batch_tokens isn't accumulated; state one of the two"
+            )
+        return BatchPlan(batch_size, processes, 1, -(-batch_size // processes), batch_tokens)
     if batch_size % processes:
         raise SettingError(
             "train.batch_size",
@@ -90,11 +109,11 @@ class TrainBatches:
 
     def __len__(self) -> int:
         """Return the number of micro-batches a process sees in an epoch."""
-        return -(-len(self.lengths) // self.plan.examples) * self.plan.accumulation
+        return self.plan.count_batches(self.lengths) * self.plan.accumulation
 
     def __iter__(self) -> Iterator[list[Slot]]:
         """Go through the micro-batches of this process."""
-        for batch in order_batches(self.lengths, self.plan.examples, self.batching, self.seed, self.epoch):
+        for batch in order_batches(self.lengths, self.plan, self.batching, self.seed, self.epoch):
             shares = self._cut(batch)
             for step in range(self.plan.accumulation):
                 share = shares[step * self.plan.processes + self.process] or [Slot(int(batch[0]), is_filler=True)]
@@ -103,29 +122,53 @@ class TrainBatches:
     def _cut(self, batch: NDArray[np.int64]) -> list[list[Slot]]:
         """Return the rows of every process in every accumulation step; the smaller batch at the end may leave some without."""
         count = self.plan.accumulation * self.plan.processes
-        if self.batching == "packed":
+        if self.batching == "packed" or self.plan.tokens is not None:
             return [[Slot(int(batch[place])) for place in share] for share in share_tokens(self.lengths[batch], count)]
         return [[Slot(int(number)) for number in share] for share in np.array_split(batch, count)]
 
 
 def order_batches(
-    lengths: NDArray[np.int64], size: int, batching: str, seed: int, epoch: int
+    lengths: NDArray[np.int64], plan: BatchPlan, batching: str, seed: int, epoch: int
 ) -> list[NDArray[np.int64]]:
-    """Return the batches of an epoch: row numbers, (size,) each but for one smaller batch at the end."""
+    """Return the batches of an epoch as row numbers: (examples,) each but for one smaller batch at the end, or about `plan.tokens`."""
     generator = np.random.default_rng((seed, epoch))
     order = generator.permutation(len(lengths))
+    count, size = plan.count_batches(lengths), plan.examples
+    if plan.tokens is not None:
+        if batching == "grouped":
+            order = _sort_in_blocks(lengths, order, -(-len(order) // count), count)
+        batches = cut_by_tokens(lengths, order, count)
+        return [batches[number] for number in generator.permutation(count)]
     if batching != "grouped":
         return np.split(order, range(size, len(order), size))
-    count = len(order) // size
     # The smaller batch at the end is drawn before sorting, so that it isn't always the longest rows.
-    whole, rest = order[: count * size], order[count * size :]
+    whole, rest = np.split(order, [len(order) // size * size])
+    whole = _sort_in_blocks(lengths, whole, size, len(whole) // size).reshape(-1, size)
+    return [*whole[generator.permutation(len(whole))], *([rest] if len(rest) else [])]
+
+
+def _sort_in_blocks(lengths: NDArray[np.int64], order: NDArray[np.int64], size: int, count: int) -> NDArray[np.int64]:
+    """Return the rows sorted by length within blocks of some of the `count` batches of about `size` rows."""
     block = size * min(BATCHES_A_BLOCK, max(1, count // FEWEST_BLOCKS))
     # A stable sort of shuffled rows: rows of one length stay in random order.
     blocks = [
-        part[np.argsort(lengths[part], kind="stable")] for part in np.split(whole, range(block, len(whole), block))
+        part[np.argsort(lengths[part], kind="stable")] for part in np.split(order, range(block, len(order), block))
     ]
-    batches = np.concatenate(blocks).reshape(count, size)
-    return [*batches[generator.permutation(count)], *([rest] if len(rest) else [])]
+    return np.concatenate(blocks)
+
+
+def cut_by_tokens(lengths: NDArray[np.int64], order: NDArray[np.int64], count: int) -> list[NDArray[np.int64]]:
+    """Return the rows, in their order, as `count` batches of about as many tokens, none of them empty.
+
+    A row goes where its middle lies, so that a batch has at most half a row more at either end than its share.
+    """
+    ends = np.cumsum(lengths[order])
+    middles = ends - lengths[order] / 2
+    first = np.searchsorted(middles, ends[-1] * np.arange(1, count) / count)
+    # Rows longer than a share may leave the next one without any: each takes at least one.
+    number = np.arange(1, count)
+    first = np.clip(np.maximum.accumulate(first - number) + number, number, len(order) - count + number)
+    return np.split(order, first)
 
 
 def share_tokens(lengths: NDArray[np.int64], count: int) -> list[list[int]]:

@@ -147,13 +147,13 @@ class _Checks:
         seconds_a_step = max(
             (many.seconds - few.seconds) / (TRIED_STEPS[-1] - TRIED_STEPS[-2]), many.seconds / TRIED_STEPS[-1] / 10
         )
-        rows = len(job.features["train"])
-        steps = settings.max_steps or -(-rows // settings.batch_size) * settings.epochs
+        lengths = job.features["train"].lengths
+        steps = settings.max_steps or job.plan.count_batches(lengths) * settings.epochs
         total = steps * len(job.recipe.seeds)
         gigabytes = max(peak_memory_megabytes() / 1024, self.parameters * BYTES_A_PARAMETER / 2**30)
         return (
-            f"a real step works (loss {many.final_loss:.3f}, {job.precision}); the run: {total:,} steps of {settings.batch_size} "
-            f"examples, about {total * seconds_a_step / 60:.1f} minutes and {gigabytes:.1f} GB of memory here"
+            f"a real step works (loss {many.final_loss:.3f}, {job.precision}); the run: {total:,} steps of "
+            f"{f'about {settings.batch_tokens} tokens' if settings.batch_tokens else f'{settings.batch_size} examples'}, about {total * seconds_a_step / 60:.1f} minutes and {gigabytes:.1f} GB of memory here"
         )
 
     def _train_for(self, steps: int, job: "SeedJob", loaded: "LoadedModel", run_dir: "RunDir") -> "TrainOutcome":

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from finetune.answers import Answers, AnyAnswers
+from finetune.batching import order_batches
 from finetune.checkpoint_files import find_checkpoint
 from finetune.data import groups_of
 from finetune.decisions import apply_decision, fit_decision, read_decision
@@ -184,11 +185,17 @@ def _note_batching(job: SeedJob) -> list[str]:
     if train is None or not isinstance(job.objective, TrainedObjective):
         return []
     settled = settle_batching(train.batching, job.objective.layout)
-    if settled == train.batching:
-        return []
-    return [
-        f"batches are {settled}, since architecture {job.start.config.model_type} has no {train.batching} form here"
-    ]
+    notes = []
+    if settled != train.batching:
+        architecture = job.start.config.model_type
+        notes.append(f"batches are {settled}, since architecture {architecture} has no {train.batching} form here")
+    if job.plan is not None and job.plan.tokens is not None:
+        sizes = [len(batch) for batch in order_batches(job.features["train"].lengths, job.plan, settled, 0, 0)]
+        notes.append(
+            f"batches of about {job.plan.tokens:,} tokens hold {min(sizes):,} to {max(sizes):,} rows; each batch counts alike, so a row "
+            "of one with few rows weighs more"
+        )
+    return notes
 
 
 def _note_idle(job: SeedJob) -> list[str]:

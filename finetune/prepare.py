@@ -66,7 +66,7 @@ def prepare_job(loaded: "LoadedRecipe", task: "Task", data: "TaskData", processe
         FinetuneError: the checkpoint isn't here, or doesn't fit the recipe; a setting doesn't fit the data or the machine.
     """
     train = loaded.recipe.train
-    plan = plan_batch(train.batch_size, train.micro_batch_size, processes.count) if train else None
+    plan = plan_batch(train.batch_size, train.micro_batch_size, processes.count, train.batch_tokens) if train else None
     precision = choose_precision(train.precision) if train else "fp32"
     refuse_threshold_of_many_labels(loaded.recipe.evaluate, len(data.label_names))
     start = find_start(loaded.recipe, task, data)
@@ -77,8 +77,9 @@ def prepare_job(loaded: "LoadedRecipe", task: "Task", data: "TaskData", processe
     record = add_token_counts(data.record, features)
     slices, notes = find_test_slices(task, data, lengths_of_examples(features["test"]), record)
     record = record.model_copy(update={"notes": [*record.notes, *notes]})
-    if train is not None:
-        _refuse_unscored_best(train, len(features["train"]))
+    if train is not None and plan is not None:
+        _refuse_small_budget(train, features["train"].lengths)
+        _refuse_unscored_best(train, plan.count_batches(features["train"].lengths))
     return SeedJob(
         loaded.name,
         loaded.recipe,
@@ -113,8 +114,19 @@ def _encode_splits(objective: Objective, recipe: "Recipe", data: "TaskData") -> 
     }
 
 
-def _refuse_unscored_best(train: "TrainSettings", rows: int) -> None:
-    steps = train.max_steps or -(-rows // train.batch_size) * train.epochs
+def _refuse_small_budget(train: "TrainSettings", lengths: "NDArray[np.int64]") -> None:
+    if train.batch_tokens is None:
+        return
+    if train.batching == "padded":
+        raise SettingError("train.batch_tokens", "random batches that are padded (train.batching) have no such limit")
+    if train.batch_tokens < lengths.max():
+        raise SettingError(
+            "train.batch_tokens", f"found {train.batch_tokens}, but the longest train row has {lengths.max()} tokens"
+        )
+
+
+def _refuse_unscored_best(train: "TrainSettings", batches: int) -> None:
+    steps = train.max_steps or batches * train.epochs
     if train.selects_on_dev and train.evaluate_every != "epoch" and train.evaluate_every > steps:
         raise SettingError(
             "train.evaluate_every",

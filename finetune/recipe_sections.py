@@ -187,6 +187,8 @@ class TrainSettings(Settings):
     """Stop after this many optimizer steps; overrides epochs."""
     batch_size: Positive = 32
     """Examples per optimizer step, over all processes."""
+    batch_tokens: Positive | None = None
+    """About as many tokens per optimizer step instead, in more or fewer examples, over all processes; for packed and grouped batches."""
     micro_batch_size: Positive | None = None
     """Examples per forward pass and process; accumulation makes up the rest of the batch. Packed batches are cut into as many passes
     of about as many tokens."""

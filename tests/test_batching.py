@@ -116,7 +116,10 @@ def test_another_epoch_or_seed_has_another_order(batching: str) -> None:
 
 def test_grouped_batches_differ_in_their_rows_not_only_in_their_order() -> None:
     lengths = np.random.default_rng(0).integers(4, 40, 2000)
-    first, second = ({tuple(sorted(b)) for b in order_batches(lengths, 16, "grouped", 1, epoch)} for epoch in (0, 1))
+    first, second = (
+        {tuple(sorted(b)) for b in order_batches(lengths, plan_batch(16, None, 1), "grouped", 1, epoch)}
+        for epoch in (0, 1)
+    )
     assert not first & second
 
 
@@ -134,15 +137,17 @@ def padding_share(lengths: NDArray[np.int64], batches: list[NDArray[np.int64]]) 
 @pytest.mark.parametrize("size", [16, 32])
 def test_grouped_batches_pad_little_and_keep_their_size_in_examples(size: int) -> None:
     lengths = cola_like_lengths()
-    grouped = order_batches(lengths, size, "grouped", 1, 0)
+    grouped = order_batches(lengths, plan_batch(size, None, 1), "grouped", 1, 0)
     assert {len(batch) for batch in grouped[:-1]} == {size}
     assert padding_share(lengths, grouped) < 0.08
-    assert padding_share(lengths, order_batches(lengths, size, "padded", 1, 0)) > 0.3
+    assert padding_share(lengths, order_batches(lengths, plan_batch(size, None, 1), "padded", 1, 0)) > 0.3
 
 
 def test_grouped_batches_do_not_come_sorted_by_length() -> None:
     lengths = cola_like_lengths(1600)
-    widths = [int(lengths[batch].max()) for batch in order_batches(lengths, 16, "grouped", 1, 0)[:-1]]
+    widths = [
+        int(lengths[batch].max()) for batch in order_batches(lengths, plan_batch(16, None, 1), "grouped", 1, 0)[:-1]
+    ]
     assert abs(np.corrcoef(widths, range(len(widths)))[0, 1]) < 0.4
 
 
@@ -268,3 +273,51 @@ def test_the_weights_of_a_step_add_up_to_its_rows(lengths: NDArray[np.int64], pl
     weights = [sum(float(collate([rows[slot] for slot in micro])["weights"].sum()) for micro in step) for step in steps]
     assert weights == [len(numbers_of(step)) for step in steps]
     assert sum(weights) == len(lengths)
+
+
+# A budget of tokens
+
+
+@st.composite
+def budgets(draw: st.DrawFn) -> tuple[NDArray[np.int64], BatchPlan]:
+    """Return the lengths of rows and a plan of about as many tokens a batch, which holds the longest of them."""
+    lengths = draw(row_lengths())
+    longest = int(lengths.max())
+    tokens = draw(st.integers(longest, longest * 40))
+    return lengths, plan_batch(32, None, draw(st.integers(1, 4)), tokens)
+
+
+@given(budgets(), st.sampled_from(["packed", "grouped"]), SEEDS, st.integers(0, 5))
+@settings(max_examples=150, deadline=None)
+def test_batches_of_a_token_budget_hold_about_as_many_and_show_each_row_once(
+    found: tuple[NDArray[np.int64], BatchPlan], batching: str, seed: int, epoch: int
+) -> None:
+    lengths, plan = found
+    assert plan.tokens is not None
+    batches = order_batches(lengths, plan, batching, seed, epoch)
+    assert len(batches) == plan.count_batches(lengths) and all(len(batch) for batch in batches)
+    assert sorted(np.concatenate(batches)) == list(range(len(lengths)))
+    # Half a row at either end, and where rows are longer than a share, one that each batch gets.
+    assert max(lengths[batch].sum() for batch in batches) <= plan.tokens + lengths.max()
+    cut = steps_of(lengths, plan, batching, seed, epoch)
+    assert list(map(numbers_of, cut)) == [sorted(batch.tolist()) for batch in batches]
+    assert all(len(step) == plan.processes for step in cut)
+
+
+def test_processes_share_a_token_budget_evenly() -> None:
+    lengths = cola_like_lengths()
+    plan = plan_batch(32, None, 4, 2048)
+    for batching in ("packed", "grouped"):
+        steps = steps_of(lengths, plan, batching, 1)
+        shares = np.array([[sum(lengths[slot.number] for slot in micro) for micro in step] for step in steps])
+        assert abs(shares.sum(axis=1) - 2048).max() < 60
+        assert (shares.max(axis=1) - shares.min(axis=1)).max() <= lengths.max()
+    grouped, random = (
+        padding_share(lengths, order_batches(lengths, plan, kind, 1, 0)) for kind in ("grouped", "packed")
+    )
+    assert grouped < 0.25 < 0.5 < random, "rows of like length share a batch"
+
+
+def test_a_token_budget_is_not_accumulated() -> None:
+    with pytest.raises(RecipeError, match=r"train\.micro_batch_size"):
+        plan_batch(32, 8, 1, 2048)
