@@ -1,6 +1,7 @@
 """From files to splits: nothing is altered, every part keeps to its use, and one content has one fingerprint."""
 
 import json
+import tracemalloc
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -248,6 +249,25 @@ def test_rows_on_disk_are_cut_and_judged_as_those_in_memory(
     assert many.record == few.record
     for part, split in many.splits.items():
         assert list(split.examples) == list(few.splits[part].examples)
+
+
+def test_only_some_rows_are_in_memory_at_a_time(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = [f"{n} {'long' * 1100},{n % 2}" for n in range(2000)]
+    (work / "rows.csv").write_text("\n".join(["text,label", *lines]))
+    load(path="rows.csv")  # what is imported on the way stays
+    monkeypatch.setattr("finetune.row_store.BYTES_IN_MEMORY", 0)
+    for module in ("row_store", "examples"):
+        monkeypatch.setattr(f"finetune.{module}.ROWS_A_CHUNK", 200)
+    arrow_before = pyarrow.total_allocated_bytes()
+    tracemalloc.start()
+    data = load(path="rows.csv", train={"keep_best": True})
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert sum(counts_of(data).values()) == 2000
+    size = (work / "rows.csv").stat().st_size
+    assert size > 8_000_000 and peak < size / 2
+    # Labels alone, 8 bytes a row.
+    assert pyarrow.total_allocated_bytes() - arrow_before < size / 10
 
 
 def test_pairs_ids_and_slices_come_along(work: Path) -> None:
