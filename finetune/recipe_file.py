@@ -74,7 +74,7 @@ def load_recipe(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Load
     problems: list[str] = []
     values, origins = _load_extended(path, [], problems)
     _apply_overrides(values, origins, overrides, problems)
-    _resolve_paths(values, origins)
+    _resolve_paths(values, origins, problems)
     recipe = check_recipe(values, origins, str(path), problems)
     return LoadedRecipe(path.stem, recipe, origins, path)
 
@@ -263,7 +263,7 @@ def _apply_overrides(
         _merge(values, origins, nested, {keys[: n + 1]: origin for n in range(len(keys))} | below, ())
 
 
-def _resolve_paths(values: dict[str, Any], origins: Mapping[KeyPath, Origin]) -> None:
+def _resolve_paths(values: dict[str, Any], origins: Mapping[KeyPath, Origin], problems: list[str]) -> None:
     """Make the paths of a recipe absolute, so that the resolved recipe means the same from anywhere."""
     for path in (
         ("data", "path"),
@@ -285,4 +285,11 @@ def _resolve_paths(values: dict[str, Any], origins: Mapping[KeyPath, Origin]) ->
         # A hub id is no path, and an earlier run is named from where the command is given.
         if sections == ["model"] and (not stated.startswith(FOLDER_STARTS) or stated.startswith("runs/")):
             continue
-        holder[key] = str((origins[path].folder / Path(stated).expanduser()).absolute())
+        absolute = str((origins[path].folder / Path(stated).expanduser()).absolute())
+        try:
+            absolute.encode()
+        except UnicodeEncodeError:
+            problems.append(
+                f"{origins[path]}: {'.'.join(path)}: {show(absolute, 200)}: this path is not UTF-8, so that no report could name it"
+            )
+        holder[key] = absolute

@@ -74,6 +74,11 @@ def create_run_dir(path: Path, *, resume: bool) -> RunDir:
     Raises:
         OutputError: it holds something and `resume` is False, is in use by another process, or can't be created.
     """
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        # Neither records nor safetensors could name it.
+        raise OutputError(f"{show(str(path), None)}: the name of a run folder has to be UTF-8") from None
     if not resume:
         refuse_used_folder(path)
     try:

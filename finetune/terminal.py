@@ -47,8 +47,9 @@ def printable(text: str) -> str:
 
 
 def typed_command() -> str:
-    """Return the command line as typed; workers are told by their launcher."""
-    return os.environ.get("FINETUNE_COMMAND") or shlex.join(["finetune", *sys.argv[1:]])
+    """Return the command line as typed, but for bytes that no record could hold; workers are told by their launcher."""
+    typed = os.environ.get("FINETUNE_COMMAND") or shlex.join(["finetune", *sys.argv[1:]])
+    return typed.encode("utf-8", "backslashreplace").decode()
 
 
 def plain_table(*names: str) -> Table:

