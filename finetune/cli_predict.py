@@ -166,6 +166,9 @@ def _read_lines(file: Path | None) -> list[str]:
     if file is None and (sys.stdin is None or sys.stdin.isatty()):
         raise UsageError("no text given: write it behind the run, name a --file, or pipe lines in")
     try:
+        # A pipe may be what another command writes; a device never ends.
+        if file and file.is_char_device():
+            raise DataError(f"{file}: a device, not a file of texts")
         raw = file.read_bytes() if file else sys.stdin.buffer.read()
         lines = raw.decode("utf-8-sig").replace("\r\n", "\n").split("\n")
     except FileNotFoundError:

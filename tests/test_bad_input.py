@@ -390,6 +390,7 @@ def test_bytes_that_are_no_utf8_are_65_for_predict(tmp_path: Path) -> None:
     assert_refused(65, "predict", "run", "--file", "texts", saying="texts: byte 9 is not UTF-8 text")
     assert_refused(66, "predict", "run", "--file", "nowhere", saying="nowhere: no such file")
     assert_refused(65, "predict", "run", "--file", "run", saying="run: a folder")
+    assert_refused(65, "predict", "run", "--file", "/dev/zero", saying="/dev/zero: a device")
     assert_refused(65, "predict", "run", os.fsdecode(b"bad \xff"), saying="not UTF-8")
     assert call("predict", "run", "", " ", "\u3042" * 3000).returncode == 0
 
