@@ -32,7 +32,7 @@ class EncodedRow:
     """
 
     input_ids: NDArray[np.int32]
-    token_type_ids: NDArray[np.int32] | None
+    token_type_ids: NDArray[np.integer] | None
     label: "int | float | NDArray[np.float32]"
     word_starts: NDArray[np.bool_] | None = None
 
@@ -82,7 +82,7 @@ class Features:
     """
 
     input_ids: NDArray[np.int32]
-    token_type_ids: NDArray[np.int32] | None
+    token_type_ids: NDArray[np.integer] | None
     starts: NDArray[np.int64]
     labels: NDArray[Any]
     truncated: int
@@ -121,12 +121,12 @@ def encode_features(examples: "Dataset", tokenizer: "PreTrainedTokenizerBase", m
         encoded = _encode(texts[begin : begin + ROWS_A_CHUNK], tokenizer, max_length)
         ids.write(encoded.input_ids)
         if uses_types:
-            types.write(encoded.token_type_ids)
+            types.write(encoded.token_type_ids.astype(np.int8))
         lengths.append(encoded.lengths)
         truncated += encoded.truncated
     return Features(
         input_ids=ids.read_array(np.int32),
-        token_type_ids=types.read_array(np.int32) if uses_types else None,
+        token_type_ids=types.read_array(np.int8) if uses_types else None,
         starts=np.cumsum(np.concatenate([[0], *lengths])),
         labels=labels_of(examples),
         truncated=truncated,

@@ -124,11 +124,10 @@ def _describe(length: int | None, compared: int, train_rows: int) -> str:
 def _find_copies(train_texts: Sequence[tuple[str, ...]], test_texts: Sequence[tuple[str, ...]]) -> NDArray[np.bool_]:
     """Return for each test row whether its text, or pair of texts, stands in train, as `data_checks` compares them."""
     # Hashes instead of texts: train may be larger than what memory can hold twice.
-    trains, tests = (
-        np.fromiter((hash(tuple(map(normalise, row))) for row in texts), dtype=np.int64, count=len(texts))
-        for texts in (train_texts, test_texts)
-    )
-    return np.isin(tests, trains)
+    keys = [hash(tuple(map(normalise, texts))) for texts in test_texts]
+    wanted = set(keys)
+    found = {key for texts in train_texts if (key := hash(tuple(map(normalise, texts)))) in wanted}
+    return np.array([key in found for key in keys], dtype=bool)
 
 
 def _draw(rows: int, most: int) -> NDArray[np.int64]:

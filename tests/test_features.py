@@ -44,11 +44,12 @@ def test_each_row_holds_the_tokens_of_its_text(any_checkpoint: Checkpoint) -> No
     assert features.lengths.sum() == len(features.input_ids) == features.starts[-1]
 
 
-def test_rows_encoded_in_several_calls_leave_no_seam(tiny_bert: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rows_encoded_in_several_calls_and_kept_on_disk_leave_no_seam(tiny_bert: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tokenizer = load_tokenizer(checkpoint(tiny_bert))
     rows = examples_of([text for text, _ in build_sentences(50)], ["a dog", "some red bird"] * 25)
     whole = encode_features(rows, tokenizer, 12)
     monkeypatch.setattr("finetune.features.ROWS_A_CHUNK", 7)
+    monkeypatch.setattr("finetune.row_store.BYTES_IN_MEMORY", 0)
     cut = encode_features(rows, tokenizer, 12)
     assert cut.truncated == whole.truncated > 0
     np.testing.assert_array_equal(cut.input_ids, whole.input_ids)
