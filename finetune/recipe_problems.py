@@ -109,8 +109,9 @@ def list_validation_problems(error: ValidationError, values: Mapping[str, Any], 
     for details in error.errors():
         path = _path_of(details, values)
         opening, allowed = _describe(details, path)
-        alternatives = found.setdefault(path, (opening, []))[1]
-        if allowed and allowed not in alternatives:
+        said, alternatives = found.setdefault(path, (opening, []))
+        # What one of several types says in words of its own says all.
+        if said == opening and allowed and allowed not in alternatives:
             alternatives.append(allowed)
     problems = []
     around = {path[:length] for path in found for length in range(len(path))}
