@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 # Fields of a configuration that follow from the tokenizer, or would make another kind of model of it.
 _NOT_SHAPE = {"pad_token_id", "bos_token_id", "eos_token_id", "is_decoder", "add_cross_attention"}
+MOST_LAYERS = 1000
 # Where a configuration of model or tokenizer names Python files, of its folder or of the hub, for those who trust them.
 _NAMES_OF_CODE = ("auto_map", "custom_pipelines")
 
@@ -231,6 +232,10 @@ def _read_config(checkpoint: Checkpoint) -> "tuple[PretrainedConfig, tuple[str, 
     # Whatever a strange file trips over in the library, it is the file that is wrong.
     except Exception as error:
         raise DataError(f"{checkpoint.name}: config.json can't be used ({first_line(error)})") from None
+    layers = getattr(config, "num_hidden_layers", 0)
+    if layers > MOST_LAYERS:
+        # Each is an object of many parts, even where no weight is drawn.
+        raise DataError(f"{checkpoint.name}: config.json states {layers:,} layers, at most {MOST_LAYERS:,} are built")
     # A kernel that it names may not be installed here, or would be fetched from the hub and run.
     named, config._attn_implementation = config._attn_implementation, None
     notes = [f"the checkpoint names {named} for attention; what this machine has is used"] if named else []

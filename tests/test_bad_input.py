@@ -223,6 +223,7 @@ def test_a_checkpoint_without_config_is_65(broken: Path) -> None:
         '{"model_type": "t5"}',
         '{"model_type": "bert", "vocab_size": 202, "hidden_size": 32, "num_attention_heads": 7}',
         '{"model_type": "bert", "vocab_size": 202, "hidden_size": -5}',
+        '{"model_type": "bert", "vocab_size": 202, "num_hidden_layers": 1000000}',
         '{"model_type": "bert", "vocab_size": 202, "hidden_act": "evil"}',
     ],
 )
