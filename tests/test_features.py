@@ -44,7 +44,9 @@ def test_each_row_holds_the_tokens_of_its_text(any_checkpoint: Checkpoint) -> No
     assert features.lengths.sum() == len(features.input_ids) == features.starts[-1]
 
 
-def test_rows_encoded_in_several_calls_and_kept_on_disk_leave_no_seam(tiny_bert: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rows_encoded_in_several_calls_and_kept_on_disk_leave_no_seam(
+    tiny_bert: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     tokenizer = load_tokenizer(checkpoint(tiny_bert))
     rows = examples_of([text for text, _ in build_sentences(50)], ["a dog", "some red bird"] * 25)
     whole = encode_features(rows, tokenizer, 12)
