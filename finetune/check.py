@@ -151,9 +151,10 @@ class _Checks:
         steps = settings.max_steps or job.plan.count_batches(lengths) * settings.epochs
         total = steps * len(job.recipe.seeds)
         gigabytes = max(peak_memory_megabytes() / 1024, self.parameters * BYTES_A_PARAMETER / 2**30)
+        size = f"about {settings.batch_tokens} tokens" if settings.batch_tokens else f"{settings.batch_size} examples"
         return (
-            f"a real step works (loss {many.final_loss:.3f}, {job.precision}); the run: {total:,} steps of "
-            f"{f'about {settings.batch_tokens} tokens' if settings.batch_tokens else f'{settings.batch_size} examples'}, about {total * seconds_a_step / 60:.1f} minutes and {gigabytes:.1f} GB of memory here"
+            f"a real step works (loss {many.final_loss:.3f}, {job.precision}); the run: {total:,} steps of {size}, "
+            f"about {total * seconds_a_step / 60:.1f} minutes and {gigabytes:.1f} GB of memory here"
         )
 
     def _train_for(self, steps: int, job: "SeedJob", loaded: "LoadedModel", run_dir: "RunDir") -> "TrainOutcome":
