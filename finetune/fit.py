@@ -3,7 +3,6 @@
 Owns the order of those steps for a seed. The run around the seeds is `run`.
 """
 
-import json
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -22,8 +21,8 @@ from finetune.objective import TrainedObjective
 from finetune.packing import settle_batching
 from finetune.predictions import build_predictions, read_answers
 from finetune.prepare import SeedJob, take_seed
-from finetune.record_files import write_lines, write_record
-from finetune.records import HistoryPoint, Measurement, Score
+from finetune.record_files import read_lines, write_lines, write_record
+from finetune.records import Event, HistoryPoint, Measurement, Score
 from finetune.report import SeedResult
 from finetune.run_dir import RunDir, read_measurement
 from finetune.scores import measure_slices, score_slices
@@ -213,18 +212,7 @@ def _note_resume(resume_from: Path | None, passed_over: Sequence[str]) -> list[s
 def _read_history(run_dir: RunDir, seed: int, primary_metric: str) -> list[HistoryPoint]:
     if not run_dir.events.exists():
         return []
-    points = []
-    for line in run_dir.events.read_text(encoding="utf-8").splitlines():
-        event = json.loads(line)
-        points.append(
-            HistoryPoint(
-                seed=seed,
-                step=event["step"],
-                epoch=event["epoch"],
-                loss=event.get("loss"),
-                learning_rate=event.get("learning_rate"),
-                gradient_norm=event.get("gradient_norm"),
-                dev_score=event.get("dev", {}).get(primary_metric),
-            )
-        )
-    return points
+    return [
+        HistoryPoint(seed=seed, **event.model_dump(exclude={"dev", "seconds"}), dev_score=event.dev.get(primary_metric))
+        for event in read_lines(Event, run_dir.events)
+    ]

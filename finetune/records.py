@@ -134,6 +134,18 @@ class SeedSummaryRecord(Record):
     both_high: float | None = None
 
 
+class Event(Record):
+    """One line of events.jsonl."""
+
+    step: int
+    epoch: float
+    loss: float | None = None
+    learning_rate: float | None = None
+    gradient_norm: float | None = None
+    dev: dict[str, float | None] = {}
+    seconds: float
+
+
 class HistoryPoint(Record):
     """One logged moment of training."""
 
