@@ -17,7 +17,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Literal
 
-from finetune.errors import RecipeError, SettingError, UsageError
+from finetune.errors import RecipeError, SettingError, UnavailableError, UsageError
 
 PACKAGES = (
     "torch",
@@ -254,6 +254,16 @@ def list_old_versions() -> list[str]:
                     f"{package} {found} has known security holes; at least {'.'.join(map(str, floor))} is needed"
                 )
     return old
+
+
+def refuse_old_versions() -> None:
+    """Refuse to work with packages of known security holes.
+
+    Raises:
+        UnavailableError: naming each, and what is needed.
+    """
+    if old := list_old_versions():
+        raise UnavailableError("; ".join(old))
 
 
 def git_state() -> str:

@@ -25,6 +25,7 @@ from finetune.errors import (
     first_line,
 )
 from finetune.fitted_run import FittedRun
+from finetune.machine import refuse_old_versions
 from finetune.metrics import get_metric
 from finetune.model_card import write_model_card
 from finetune.predictions import build_predictions, build_rows
@@ -69,6 +70,7 @@ def run_recipe(
     Raises:
         FinetuneError: with the exit code of its cause; what was written until then stays, and nothing else is touched.
     """
+    refuse_old_versions()
     clock = start_clock()
     processes = join_processes()
     path, is_resumed = processes.agree(

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from finetune import machine
-from finetune.errors import RecipeError
+from finetune.errors import RecipeError, UnavailableError
 
 
 @pytest.fixture
@@ -101,8 +101,12 @@ def test_old_versions_are_named_with_the_floor_they_miss(monkeypatch: pytest.Mon
         "torch 2.9.1+cpu has known security holes; at least 2.10 is needed",
         "jinja2 3.1.5 has known security holes; at least 3.1.6 is needed",
     ]
+    with pytest.raises(UnavailableError, match=r"^torch 2\.9\.1\+cpu has .*; jinja2 3\.1\.5 has ") as raised:
+        machine.refuse_old_versions()
+    assert raised.value.exit_code == 69
     found |= {"torch": "2.10.0+cu130", "jinja2": "3.1.6"}
     assert machine.list_old_versions() == []
+    machine.refuse_old_versions()
 
 
 def test_a_package_that_is_not_installed_has_no_holes(monkeypatch: pytest.MonkeyPatch) -> None:
