@@ -14,7 +14,9 @@ from tests.tiny import write_rows
 RECIPE = """task: text-classification
 model: {{checkpoint: {checkpoint}}}
 data: {{path: rows.csv, columns: {{text: text, label: label}}}}
-train: {{epochs: 2, batch_size: 8, learning_rate: 0.05, precision: fp32, threads: 1, class_weights: [0.8, 1.7], extra: {{optim: sgd}}}}
+train:
+  {{epochs: 2, batch_size: 8, learning_rate: 0.05, precision: fp32, threads: 1, class_weights: [0.8, 1.7], label_smoothing: 0.1,
+    extra: {{optim: sgd}}}}
 evaluate: {{bootstrap: 100}}
 """
 
@@ -28,6 +30,11 @@ def write_exact_recipe(folder: Path, checkpoint: Path) -> Path:
 
 def read_lines(path: Path) -> list[dict]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def read_events(run: Path) -> list[dict]:
+    """Return the events of a training as the process knows them; only the first writes any."""
+    return read_lines(run / "events.jsonl") if (run / "events.jsonl").exists() else []
 
 
 def assert_same_training(found: Path, expected: Path) -> None:

@@ -27,6 +27,7 @@ from finetune.run_dir import RunDir
 from finetune.scores import pick
 from finetune.start import load_config, load_tokenizer, open_start
 from finetune.training import train_model
+from tests.same_training import read_events
 from tests.tiny import build_sentences, build_tiny_checkpoint
 
 NAMES = {"regression": (), "multilabel": ("walks", "long", "never")}
@@ -70,7 +71,9 @@ def load(kind: str, checkpoint: Checkpoint) -> Any:
     return load_model(open_start(checkpoint), objective_of(kind, checkpoint), NAMES[kind])
 
 
-def train_once(kind: str, checkpoint: Checkpoint, folder: Path, rows: int = 50, **train: object) -> list[dict]:
+def train_once(
+    kind: str, checkpoint: Checkpoint, folder: Path, rows: int = 50, processes: int = 1, **train: object
+) -> list[dict]:
     """Return the events of a short training with SGD, so that a wrong scale of the gradient can't hide behind Adam."""
     settings, objective = recipe_of(extra={"optim": "sgd"}, **train), objective_of(kind, checkpoint)
     assert settings.train is not None
@@ -80,14 +83,14 @@ def train_once(kind: str, checkpoint: Checkpoint, folder: Path, rows: int = 50, 
         None,
         settings,
         RunDir(folder),
-        plan=plan_batch(settings.train.batch_size, settings.train.micro_batch_size, 1),
+        plan=plan_batch(settings.train.batch_size, settings.train.micro_batch_size, processes),
         seed=3,
         precision="fp32",
         metric="pearson" if kind == "regression" else "macro_f1",
         objective=objective,
         title="",
     )
-    return [json.loads(line) for line in RunDir(folder).events.read_text().splitlines()]
+    return read_events(folder)
 
 
 def batch_of(kind: str, checkpoint: Checkpoint, rows: int = 8) -> tuple[Features, dict[str, torch.Tensor]]:

@@ -1,6 +1,5 @@
 """The next sentence alone, and with masked tokens: transformers' own losses, however a batch is cut, and answers that stay the same."""
 
-import json
 from pathlib import Path
 from typing import Any, cast
 
@@ -38,6 +37,7 @@ from finetune.run_dir import RunDir
 from finetune.start import load_config, load_tokenizer
 from finetune.task import ObjectiveName, get_task
 from finetune.training import train_model
+from tests.same_training import read_events
 from tests.tiny import build_sentences, build_tiny_checkpoint
 
 HEADS: dict[str, Any] = {
@@ -105,7 +105,9 @@ def gradients(model: PreTrainedModel, loss: torch.Tensor) -> dict[str, torch.Ten
     return {name: weight.grad.clone() for name, weight in model.named_parameters() if weight.grad is not None}
 
 
-def train_once(name: ObjectiveName, folder: Path, out: Path, **train: Any) -> list[dict[str, float]]:
+def train_once(
+    name: ObjectiveName, folder: Path, out: Path, processes: int = 1, **train: Any
+) -> list[dict[str, float]]:
     objective, loaded = build(name, folder, **train)
     settings = recipe_of(name, **train)
     assert settings.train is not None
@@ -115,14 +117,14 @@ def train_once(name: ObjectiveName, folder: Path, out: Path, **train: Any) -> li
         None,
         settings,
         RunDir(out),
-        plan=plan_batch(settings.train.batch_size, settings.train.micro_batch_size, 1),
+        plan=plan_batch(settings.train.batch_size, settings.train.micro_batch_size, processes),
         seed=3,
         precision="fp32",
         metric="accuracy",
         objective=objective,
         title="",
     )
-    return [json.loads(line) for line in RunDir(out).events.read_text(encoding="utf-8").splitlines()]
+    return read_events(out)
 
 
 @pytest.mark.parametrize("name", list(TASKS))

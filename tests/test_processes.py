@@ -6,9 +6,11 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from tests.same_training import assert_same_training, read_lines, write_exact_recipe
+from tests.objectives_in_processes import train_each
+from tests.same_training import assert_same_training, read_events, read_lines, write_exact_recipe
 from tests.tiny import build_tiny_checkpoint
 
 ROOT = Path(__file__).parent.parent
@@ -40,6 +42,26 @@ def test_losses_gradients_weights_and_predictions_do_not_depend_on_how_a_batch_i
     if ACCELERATE.exists():
         run_by_accelerate(cuts, "cpu-2.yaml", "accelerate 2x4")
         assert_same_training(cuts / "accelerate 2x4", cuts / "1x8")
+
+
+def test_every_other_objective_trains_in_two_processes_as_in_one(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    checkpoint = build_tiny_checkpoint("bert", tmp_path_factory.mktemp("no-dropout"), dropout=0.0)
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--standalone", "-m"]
+    done = subprocess.run(
+        [*launcher, "tests.objectives_in_processes", str(checkpoint), str(tmp_path / "two")],
+        cwd=ROOT, capture_output=True, text=True, check=False, timeout=300
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    one = train_each(checkpoint, tmp_path / "one")
+    assert set(one) == {"regression", "multilabel", "next_sentence", "pretraining"}
+    for kind, events in one.items():
+        two = read_events(tmp_path / "two" / kind)
+        assert len(two) == len(events) > 3, kind
+        for value in ("loss", "gradient_norm"):
+            found, expected = ([event[value] for event in found] for found in (two, events))
+            np.testing.assert_allclose(found, expected, rtol=2e-5, err_msg=f"{kind} {value}")
 
 
 def run_by_accelerate(cwd: Path, preset: str, out: str) -> None:
