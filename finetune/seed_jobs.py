@@ -74,7 +74,7 @@ def fit_seeds(
             if others and not isinstance(outcome, StoppedError):
                 tell(_describe_failure(seed, outcome, others))
     if SIGNALS.request >= Request.STOP:
-        raise SIGNALS.describe("; each seed has saved the step it was at")
+        raise SIGNALS.describe("while seeds were trained, each of which has saved the step it was at")
     if failure is not None:
         raise failure
     return [results[seed] for seed in seeds]

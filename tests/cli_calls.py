@@ -36,7 +36,11 @@ def call(*arguments: str) -> Outcome:
     from finetune.exits import main
 
     out, err = io.StringIO(), io.StringIO()
-    with mock.patch.object(sys, "argv", ["finetune", *arguments]), redirect_stdout(out), redirect_stderr(err):
+    # What a command sets in the environment ends with its process; here it has to end with the call.
+    with (
+        mock.patch.object(sys, "argv", ["finetune", *arguments]), mock.patch.dict(os.environ),
+        redirect_stdout(out), redirect_stderr(err),
+    ):  # fmt: skip
         try:
             main()
         except SystemExit as end:
