@@ -29,7 +29,6 @@ def test_losses_gradients_weights_and_predictions_do_not_depend_on_how_a_batch_i
 ) -> None:
     runs = {
         "1x8": [],
-        "1x2x4": ["train.micro_batch_size=2"],
         "2x4": ["--processes", "2"],
         "2x2x2": ["train.micro_batch_size=2", "--processes", "2"],
     }
