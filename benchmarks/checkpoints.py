@@ -23,19 +23,14 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
 import torch
-from datasets import disable_progress_bars
 from transformers import TrainerCallback
-from transformers.utils import logging
 
 from benchmarks.ratios import Bar, Row, compare, show_rows, summarise
 from benchmarks.result_file import write_results
-from benchmarks.sides import CHECKPOINT, Bench, encode, load_classifier, read_sentences, time_training
+from benchmarks.sides import Bench, encode, load_classifier, open_packaged, read_sentences, time_training
 from benchmarks.whole_process import cpu_seconds, start_process, write_job
 from finetune.callbacks import EventLog, LogBeforeKeeping, ObeySignals, SaveWhenScored, StopAtNonFinite
-from finetune.checkpoint import find_checkpoint
 from finetune.checkpoint_writer import CheckpointWriter
-from finetune.recipe import Recipe
-from finetune.start import load_tokenizer
 from finetune.training_state import capture_generators, write_state
 
 SENTENCES, LONGEST = 2000, 128
@@ -49,13 +44,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--steps", type=int, default=20, help="of a training in each round")
     chosen = parser.parse_args()
-    torch.set_num_threads(1)
-    disable_progress_bars()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    checkpoint = find_checkpoint(Recipe.model_validate({"task": "cola", "model": CHECKPOINT}).model)
+    checkpoint, tokenizer = open_packaged()
     source, texts, labels = read_sentences(SENTENCES)
-    tokenizer = load_tokenizer(checkpoint)
     features = encode(texts, labels, tokenizer, LONGEST)
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench(partial(load_classifier, checkpoint.folder), tokenizer, features, Path(folder))

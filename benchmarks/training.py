@@ -23,15 +23,12 @@ if "--gpu" not in sys.argv:
     os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
 import numpy as np
-import torch
-from datasets import disable_progress_bars
 from numpy.typing import NDArray
-from transformers.utils import logging
 
 from benchmarks import gpu
 from benchmarks.ratios import Row, show_rows
 from benchmarks.result_file import write_results
-from benchmarks.sides import CHECKPOINT, PADDED_LENGTH, Bench, encode, load_classifier, read_sentences
+from benchmarks.sides import PADDED_LENGTH, Bench, encode, load_classifier, open_packaged, read_sentences
 from benchmarks.training_rows import (
     dynamic_row,
     evaluation_row,
@@ -42,9 +39,6 @@ from benchmarks.training_rows import (
     peak_row,
 )
 from benchmarks.whole_process import memory_row, process_row
-from finetune.checkpoint import find_checkpoint
-from finetune.recipe import Recipe
-from finetune.start import load_tokenizer
 
 SENTENCES = 2000
 
@@ -57,14 +51,8 @@ def main() -> None:
     parser.add_argument("--only", help="measure this row alone, and write nothing")
     parser.add_argument("--gpu", action="store_true", help="measure the rows of a GPU instead")
     chosen = parser.parse_args()
-    torch.set_num_threads(1)
-    disable_progress_bars()
-    # What is new in a head is known here.
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    checkpoint = find_checkpoint(Recipe.model_validate({"task": "cola", "model": CHECKPOINT}).model)
+    checkpoint, tokenizer = open_packaged()
     source, texts, labels = read_sentences(SENTENCES)
-    tokenizer = load_tokenizer(checkpoint)
     features = encode(texts, labels, tokenizer, PADDED_LENGTH)
     rounds, steps = chosen.rounds, chosen.steps
     if chosen.gpu:

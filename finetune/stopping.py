@@ -10,7 +10,6 @@ between two steps is `callbacks`; passing them on to further processes is `launc
 While steps are trained a signal waits for the end of the step; a second one, or one at another time, stops at once.
 """
 
-import ctypes
 import os
 import signal
 import sys
@@ -109,13 +108,14 @@ def heed_signals() -> Generator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    SIGNALS.request, SIGNALS.name = Request.NOTHING, ""
     previous = {number: signal.signal(number, SIGNALS.receive) for number in MEANINGS}
     try:
         yield
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
+        # What was asked of this run is not asked of the next one, which may be in another thread.
+        SIGNALS.request, SIGNALS.name = Request.NOTHING, ""
 
 
 @contextmanager
@@ -149,6 +149,9 @@ def end_with_launcher() -> None:
     # RANK is torch's and ours; accelerate, when it starts one process, only leaves settings of its own.
     is_launched = any(name in os.environ for name in ("RANK", "ACCELERATE_MIXED_PRECISION"))
     if is_launched and sys.platform == "linux":
+        # Here alone, since most commands are no process of a launcher.
+        import ctypes
+
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 

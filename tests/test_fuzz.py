@@ -92,6 +92,7 @@ def read(target: Target, content: bytes) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_what_a_reader_begins_from_is_read_without_an_error(name: str, tmp_path: Path) -> None:
+    assert build_targets()[name].seeds
     for number, seed in enumerate(build_targets()[name].seeds):
         (tmp_path / str(number)).mkdir()
         build_targets()[name].read(seed, tmp_path / str(number))

@@ -103,6 +103,12 @@ def test_a_signal_after_the_last_look_still_stops_the_run() -> None:
     assert raised.value.error.exit_code == 75 and "SIGUSR1" in str(raised.value)
 
 
+def test_what_was_asked_of_one_run_is_not_asked_of_the_next() -> None:
+    with pytest.raises(StopRun), heed_signals():
+        signal.raise_signal(signal.SIGTERM)
+    assert SIGNALS.request is Request.NOTHING and SIGNALS.name == ""
+
+
 def test_to_save_is_asked_once_and_means_nothing_where_there_is_nothing_to_save() -> None:
     with heed_signals():
         signal.raise_signal(signal.SIGUSR2)
