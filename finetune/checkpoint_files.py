@@ -5,11 +5,9 @@ hashes, then its name. Knows nothing of what the files hold; that is `training_s
 torch.
 """
 
-import hashlib
 import os
 import re
 import shutil
-import stat
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +17,7 @@ from pydantic import Field, ValidationError
 
 from finetune.errors import DataError, FinetuneError, StorageError, first_line
 from finetune.machine import installed_versions
+from finetune.manifests import FileEntry, describe_file, find_difference, flush, is_plain_file
 from finetune.record_files import write_record
 from finetune.records import Record
 
@@ -27,13 +26,6 @@ MANIFEST = "manifest.json"
 MANIFEST_BYTES = 2**20
 _NAME = re.compile(r"checkpoint-(\d{1,12})")
 FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][\w.-]{0,100}$")]
-
-
-class FileEntry(Record):
-    """What is known of one file."""
-
-    bytes: Annotated[int, Field(ge=0)]
-    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
 class Manifest(Record):
@@ -74,14 +66,14 @@ def seal_checkpoint(beside: Path, step: int, needs: Sequence[int] = ()) -> None:
     folder = beside.parent
     target = checkpoint_path(folder, step)
     with _gone_on_failure(beside, target):
-        files = {path.name: _describe(path) for path in sorted(beside.iterdir())}
+        files = {path.name: describe_file(path) for path in sorted(beside.iterdir())}
         manifest = Manifest(step=step, needs=list(needs), versions=installed_versions(), files=files)
         write_record(beside / MANIFEST, manifest)
-        _flush(beside)
+        flush(beside)
         # Only one that was passed over, being incomplete, can stand there.
         _remove(target)
         beside.rename(target)
-        _flush(folder)
+        flush(folder)
 
 
 @contextmanager
@@ -111,13 +103,9 @@ def verify_checkpoint(path: Path) -> Manifest:
     """
     manifest = read_manifest(path)
     for name, entry in manifest.files.items():
-        if not _is_plain_file(path / name):
-            raise DataError(f"{name} is missing" if not os.path.lexists(path / name) else f"{name} is no plain file")
-        size = (path / name).stat().st_size
-        if size != entry.bytes:
-            raise DataError(f"{name} has {size} bytes, {entry.bytes} were written")
-        if _hash(path / name) != entry.sha256:
-            raise DataError(f"{name} is not what was written (SHA-256 differs)")
+        difference = find_difference(path / name, entry)
+        if difference is not None:
+            raise DataError(difference)
     return manifest
 
 
@@ -128,7 +116,7 @@ def read_manifest(path: Path) -> Manifest:
         DataError: there is none, or it doesn't say what a manifest says.
     """
     file = path / MANIFEST
-    if path.is_symlink() or not _is_plain_file(file):
+    if path.is_symlink() or not is_plain_file(file):
         raise DataError("no manifest: it was not written to its end")
     try:
         with file.open("rb") as stream:
@@ -212,31 +200,3 @@ def _remove_now(path: Path) -> None:
         shutil.rmtree(path, ignore_errors=True)
     else:
         path.unlink(missing_ok=True)
-
-
-def _describe(path: Path) -> FileEntry:
-    """Flush a file to the disk and return its size and hash."""
-    _flush(path)
-    return FileEntry(bytes=path.stat().st_size, sha256=_hash(path))
-
-
-def _hash(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def _flush(path: Path) -> None:
-    """Have the disk keep a file, or the names in a folder."""
-    number = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(number)
-    finally:
-        os.close(number)
-
-
-def _is_plain_file(path: Path) -> bool:
-    """Say whether a path is a file itself: opening a pipe would wait, and a link may lead anywhere."""
-    try:
-        return stat.S_ISREG(path.lstat().st_mode)
-    except OSError:
-        return False

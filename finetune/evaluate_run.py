@@ -22,7 +22,7 @@ from finetune.recipe import Recipe
 from finetune.record_files import write_lines, write_record
 from finetune.records import DataRecord, Measurement, Report, SharedRows
 from finetune.report import SeedResult, build_seed_record
-from finetune.run_dir import RunDir, write_status
+from finetune.run_dir import RunDir, complete_run, write_status
 from finetune.run_folder import create_run_dir, unlock
 from finetune.run_report import Evaluation, assemble_report, write_report
 from finetune.scores import score_slices
@@ -50,7 +50,7 @@ def evaluate_run(
     run_dir = create_run_dir(out, resume=False)
     try:
         report = _measure(run, data_path, split, run_dir, command)
-        write_status(run_dir, "complete", "report written", 0)
+        complete_run(run_dir)
     except Exception as error:
         told = as_finetune_error(error)
         write_status(run_dir, "failed", first_line(told), told.exit_code)

@@ -21,7 +21,7 @@ from finetune.layouts import build_layout
 from finetune.objective import Objective, build_objective
 from finetune.recipe import Recipe
 from finetune.records import Report
-from finetune.run_dir import RunDir, read_report
+from finetune.run_dir import RunDir, read_report, refuse_changed_model
 from finetune.sentence_likelihood import Likelihood, encode_sentences, score_sentences
 from finetune.task import Task, get_task
 
@@ -211,6 +211,7 @@ class FittedRun:
         folder = RunDir(self.path).model
         if not folder.is_dir():
             raise MissingInputError(f"{self.path}: no {folder.name}/ in this run")
+        refuse_changed_model(RunDir(self.path))
         return open_checkpoint(folder, str(self.path))
 
     def _load_data(self) -> TaskData:

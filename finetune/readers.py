@@ -39,6 +39,8 @@ _CSV_FAULTS = {
     "new-line character": "a carriage return outside quotes; lines must end with LF or CRLF",
     "field larger": "a cell of more than 16 MiB; is a quote opened in this row never closed?",
 }
+# Warstadt et al. 2019: where a sentence comes from, whether it is acceptable, how its author marked it, and the sentence.
+_RAW_COLA = re.compile(r"[^\t]+\t[01]\t\*?\t[^\t]+")
 _PARQUET_TYPES = re.compile(r"(dictionary<values=)?(\w*string\w*|u?int\d+|halffloat|float|double|bool|null)(, .*)?")
 
 
@@ -139,12 +141,17 @@ def _delimited(path: Path, header: bool, delimiter: str | None) -> Table:
     cause = f"a cell with {delimiter or ','!r} that is not in quotes" if is_csv else "a stray tab"
     records = _without_blanks(path, _csv_records(path, delimiter or ",") if is_csv else _tsv_records(path))
     number, cells = next(records)
+    if header and _RAW_COLA.fullmatch(("\t" if not is_csv else delimiter or ",").join(cells)):
+        raise DataError(
+            f"{place(path, number)}: no names of columns but a line as CoLA's own files have it (source, label, mark, "
+            "sentence); name the file .tsv, and set data.header to false, data.columns to {text: 4, label: 2}"
+        )
+    if is_csv and delimiter is None and len(cells) == 1 and (other := re.search("[\t;]" if header else "\t", cells[0])):
+        guess = "tab separated" if other[0] == "\t" else "separated by ';'"
+        raise DataError(f"{place(path, number)}: one column found; is it {guess}? If not, set the delimiter to ','")
     if not header:
         columns = tuple(str(position) for position in range(1, len(cells) + 1))
         return Table(path, columns, _rows(path, chain([(number, cells)], records), len(columns), cause))
-    if is_csv and delimiter is None and len(cells) == 1 and (other := re.search("[\t;]", cells[0])):
-        guess = "tab separated" if other[0] == "\t" else "separated by ';'"
-        raise DataError(f"{place(path, number)}: one column found; is it {guess}? If not, set the delimiter to ','")
     if is_csv and len(cells) > 1 and not cells[0]:
         # pandas writes the row index so, and nothing else does.
         cells = [ROW_INDEX, *cells[1:]]

@@ -37,12 +37,13 @@ from finetune.record_files import write_lines, write_record
 from finetune.records import Beginning, SeedRecord
 from finetune.report import build_seed_record
 from finetune.resolved import write_resolved_recipe
-from finetune.run_dir import RunDir, read_beginning, read_status, write_status
+from finetune.run_dir import RunDir, complete_run, read_beginning, read_status, write_status
 from finetune.run_folder import (
     create_run_dir,
     default_run_path,
     find_unfinished_run,
     link_latest,
+    refuse_links,
     refuse_used_folder,
     unlock,
 )
@@ -102,7 +103,7 @@ def run_recipe(
         _record_failure(run_dir, error, processes.rank)
         raise
     if processes.is_first:
-        write_status(run_dir, "complete", "report written", 0)
+        complete_run(run_dir)
         unlock(run_dir)
         link_latest(run_dir, loaded.name)
     processes.wait()
@@ -118,6 +119,7 @@ def _choose_path(
     found = Path(out) if out is not None else find_unfinished_run(loaded.name)
     # A lock without a recipe is what a run leaves that was killed as it began.
     if found is not None and (RunDir(found).recipe.is_file() or RunDir(found).lock.is_file()):
+        refuse_links(found)
         # The rest is compared once it is known; the recipe at once, before anything is read.
         refuse_changes(find_changed_values(loaded.recipe, RunDir(found)), allow_changes)
         return found, True

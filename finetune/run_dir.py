@@ -14,6 +14,7 @@ from pathlib import Path
 
 from finetune.errors import FinetuneError, MissingInputError, StoppedError
 from finetune.machine import is_gone
+from finetune.manifests import refuse_changed_files, write_run_manifest
 from finetune.prediction_records import EvaluatedRow, Prediction
 from finetune.record_files import parse_record, read_lines, read_record, read_text, write_record
 from finetune.records import SCHEMA_VERSION, Beginning, DataRecord, Measurement, Report, Status
@@ -106,6 +107,11 @@ class RunDir:
         return self.path / "report.html"
 
     @property
+    def manifest(self) -> Path:
+        """Sizes and hashes of what a complete run consists of."""
+        return self.path / "manifest.json"
+
+    @property
     def comparison(self) -> Path:
         """The record of a comparison of runs."""
         return self.path / "comparison.json"
@@ -148,6 +154,18 @@ class RunDir:
         """The sub-folder of one seed."""
         return RunDir(self.path / f"seed-{seed}")
 
+    def list_records(self) -> list[Path]:
+        """The records of a complete run and of its seeds, none of which is written again."""
+        found = []
+        for run in (self, *(RunDir(path) for path in sorted(self.path.glob("seed-*")))):
+            found += [run.recipe, run.data, run.beginning, run.events, run.rows, run.measurement, run.report]
+            found += [run.predictions, run.dev_predictions, run.start_predictions]
+        return [path for path in found if os.path.lexists(path)]
+
+    def list_model_files(self) -> list[Path]:
+        """What the fitted model consists of; its card is for people to go on with."""
+        return [path for path in sorted(self.model.glob("*")) if path != self.model_card and not path.is_dir()]
+
 
 def write_status(run_dir: RunDir, state: str, message: str, exit_code: int | None = None, *, rank: int = 0) -> None:
     """Write how the run stands, as the process of this rank knows it; a run that begins forgets what was said before."""
@@ -167,6 +185,21 @@ def write_status(run_dir: RunDir, state: str, message: str, exit_code: int | Non
             }
         ),
     )
+
+
+def complete_run(run_dir: RunDir) -> None:
+    """Describe what a run has written, so that nobody takes what is changed later for its own, and call it complete."""
+    write_run_manifest(run_dir.manifest, [*run_dir.list_records(), *run_dir.list_model_files()])
+    write_status(run_dir, "complete", "report written", 0)
+
+
+def refuse_changed_model(run_dir: RunDir) -> None:
+    """Refuse a model that is no longer the one that the run's report speaks of.
+
+    Raises:
+        DataError: a file of it was changed since the run was complete.
+    """
+    refuse_changed_files(run_dir.manifest, run_dir.list_model_files())
 
 
 def read_status(run_dir: RunDir) -> Status | None:
@@ -213,7 +246,7 @@ def read_report(run_dir: RunDir) -> Report:
 
     Raises:
         MissingInputError: no such folder, or the run isn't complete.
-        DataError: the file is no report, or one of another schema version.
+        DataError: the file is no report, or one of another schema version; a record of the run was changed since it was complete.
     """
     if not run_dir.path.is_dir():
         raise MissingInputError(f"{run_dir.path}: no such run folder")
@@ -221,6 +254,7 @@ def read_report(run_dir: RunDir) -> Report:
         status = read_status(run_dir)
         state = f"the run is {status.state}: {status.message}" if status else "it is no run folder"
         raise MissingInputError(f"{run_dir.path}: no {run_dir.report.name}; {state}")
+    refuse_changed_files(run_dir.manifest, run_dir.list_records())
     text = read_text(run_dir.report)
     # Version 1 lacks what version 2 added, all of which has a default that says "not measured".
     return parse_record(Report, run_dir.report, _FIRST_VERSION.sub(rf"\g<1>{SCHEMA_VERSION}", text, count=1))

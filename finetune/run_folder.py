@@ -68,6 +68,18 @@ def refuse_used_folder(path: Path) -> None:
         raise OutputError(f"{path}: the run folder can't be looked into ({error.strerror})") from None
 
 
+def refuse_links(path: Path) -> None:
+    """Refuse to go on with a run in whose folder a link leads somewhere else, where it would write.
+
+    Raises:
+        OutputError: one does.
+    """
+    for folder, folders, files in os.walk(path):
+        for name in (*folders, *files):
+            if (found := Path(folder, name)).is_symlink():
+                raise OutputError(f"{show(str(found), None)}: a link; a run is only continued in a folder without any")
+
+
 def create_run_dir(path: Path, *, resume: bool) -> RunDir:
     """Create the folder of a run, or open it to resume, and lock it.
 

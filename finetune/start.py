@@ -79,6 +79,7 @@ def open_start(checkpoint: Checkpoint) -> Start:
     Raises:
         DataError: the checkpoint is damaged, or its parts don't belong together.
     """
+    lineage = tuple(find_lineage(checkpoint.folder))
     config, notes = _read_config(checkpoint)
     tokenizer = load_tokenizer(checkpoint)
     if len(tokenizer) > config.vocab_size:
@@ -87,7 +88,6 @@ def open_start(checkpoint: Checkpoint) -> Start:
             "they belong to different checkpoints"
         )
     config.pad_token_id = tokenizer.pad_token_id
-    lineage = tuple(find_lineage(checkpoint.folder))
     return Start(checkpoint.name, checkpoint.sha256, config, tokenizer, checkpoint, lineage, notes)
 
 

@@ -59,6 +59,7 @@ LAYERS = (
         "provenance",
         "readers",
         "disk_space",
+        "manifests",
         "record_files",
         "run_dir",
     ),

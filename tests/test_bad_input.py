@@ -4,12 +4,14 @@ import json
 import os
 import pickle
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.cli_calls import bytes_below, call, write_recipe
+from tests.cli_calls import ROOT, bytes_below, call, write_recipe
 
 
 @pytest.fixture(autouse=True)
@@ -383,6 +385,21 @@ def test_control_characters_of_names_never_reach_the_terminal() -> None:
     Path("na\x1b[31mme.csv").write_bytes(Path("rows.csv").read_bytes())
     done = call("init", "na\x1b[31mme.csv", "--out", "x.yaml")
     assert "\x1b" not in done.stdout + done.stderr and "fault" not in done.stderr
+
+
+def test_a_run_from_local_files_needs_no_home(here: Path) -> None:
+    (here / "home").write_text("a file, in which no folder can be made")
+    nowhere = str(here / "home/below")
+    places = {"HOME": nowhere, "XDG_CACHE_HOME": nowhere, "XDG_CONFIG_HOME": nowhere, "HF_HOME": nowhere}
+    done = subprocess.run(
+        [sys.executable, "-m", "finetune", "run", "r.yaml", "train.max_steps=1", "--out", "out"],
+        env={**os.environ, "PYTHONPATH": str(ROOT), **places},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0 and "Traceback" not in done.stderr, done.stderr
+    assert Path("out/report.html").is_file() and not Path(nowhere).exists()
 
 
 def test_bytes_that_are_no_utf8_are_65_for_predict(tmp_path: Path) -> None:

@@ -11,13 +11,14 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Literal
 from urllib.parse import urlsplit
 
 import pytest
 from huggingface_hub import constants
 
 from finetune.checkpoint import HUB_PATTERNS, OUTLINE_PATTERNS, TOKENIZER_PATTERNS, find_checkpoint
-from finetune.errors import UnavailableError
+from finetune.errors import OutputError, UnavailableError
 from finetune.hub import fetch_hub_files
 from finetune.recipe_sections import ModelSettings
 from tests.conftest import ROOT
@@ -124,6 +125,19 @@ def hub(cache: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHub]:
 def tiny_files(tiny_bert: Path) -> dict[str, bytes]:
     """Return the files of a tiny checkpoint by name."""
     return {path.name: path.read_bytes() for path in tiny_bert.iterdir()}
+
+
+@pytest.mark.parametrize("kind", ["model", "dataset"])
+def test_a_cache_that_cannot_be_written_is_named_and_not_taken_for_a_hub_out_of_reach(
+    hub: FakeHub, cache: Path, tiny_files: dict[str, bytes], kind: Literal["model", "dataset"]
+) -> None:
+    cache.write_text("a file in the place of the folder")
+    hub.files[f"{kind}s/someone/tiny"] = tiny_files
+    with pytest.raises(
+        OutputError, match=r"cache can't be written \(.*\); HF_HOME names another folder for it"
+    ) as refused:
+        fetch_hub_files("someone/tiny", None, HUB_PATTERNS, kind=kind)
+    assert refused.value.exit_code == 73
 
 
 @pytest.mark.parametrize("revision", [COMMIT, "main", None])
@@ -243,7 +257,7 @@ def test_a_name_that_no_repository_can_have_is_unavailable(hub: FakeHub, name: s
 @pytest.mark.parametrize("endpoint", ["http://127.0.0.1:9", "http://hub.invalid", "not an address"])
 def test_an_unreachable_hub_is_given_up_quickly_and_quietly(work: Path, endpoint: str) -> None:
     program = (
-        "from finetune.errors import UnavailableError\n"
+        "from finetune.errors import OutputError, UnavailableError\n"
         "from finetune.hub import fetch_hub_files\n"
         "try:\n    fetch_hub_files('someone/tiny', None, ['config.json'])\n"
         "except UnavailableError as error:\n    print(error)\n"

@@ -114,6 +114,8 @@ def test_a_report_of_an_earlier_version_is_an_ancestor_too(first: FittedRun) -> 
     values = json.loads(report.read_text())
     del values["provenance"]["lineage"]
     report.write_text(json.dumps({**values, "schema_version": 1}))
+    # Such runs had none.
+    RunDir(first.path).manifest.unlink()
     assert read_report(RunDir(first.path)).provenance.lineage == []
     assert [parent.run for parent in run("second").report.provenance.lineage] == ["first/made"]
 
@@ -142,6 +144,9 @@ def test_a_run_that_is_not_complete_is_no_beginning(first: FittedRun, state: str
 def test_a_damaged_report_of_a_parent_is_told_before_anything_is_trained(first: FittedRun) -> None:
     child("second", "first")
     RunDir(first.path).report.write_text("{")
+    with pytest.raises(FinetuneError, match="report.json: changed since the run was complete"):
+        run("second")
+    RunDir(first.path).manifest.unlink()
     with pytest.raises(FinetuneError, match="report.json: not a report of this program"):
         run("second")
     assert not Path("runs/second").exists()

@@ -381,6 +381,20 @@ def test_a_csv_of_one_column_is_asked_for_its_delimiter(tmp_path: Path, header: 
     assert cells(path, delimiter=",") == [("x",)]
 
 
+def test_a_csv_without_names_whose_line_has_tabs_is_asked_for_its_delimiter_too(tmp_path: Path) -> None:
+    path = write(tmp_path, "a.csv", "good\t1\nbad\t0\n")
+    assert "is it tab separated?" in fault(path, header=False)
+    assert cells(path, header=False, delimiter="\t") == [("good", "1"), ("bad", "0")]
+
+
+@pytest.mark.parametrize("first", ["gj04\t1\t\tOur friends will not buy it.", "bc01\t0\t*\tNo, they buys it, too."])
+@pytest.mark.parametrize("name", ["a.csv", "a.tsv"])
+def test_a_raw_file_of_cola_in_the_place_of_a_table_is_named(tmp_path: Path, name: str, first: str) -> None:
+    path = write(tmp_path, name, f"{first}\nks08\t1\t\tThe train left.\n")
+    assert fault(path).startswith(f"{name}:1: no names of columns but a line as CoLA's own files have it")
+    assert cells(path.rename(tmp_path / "b.tsv"), header=False)[0][:3] == tuple(first.split("\t")[:3])
+
+
 @pytest.mark.parametrize(("name", "content", "row"), [
     ("a.tsv", "t\tl\na\t1\n\nb\t0\n", 3), ("a.csv", "t,l\r\n\r\n\r\nb,0\r\n", 2), ("a.tsv", "\nt\tl\na\t1\n", 1),
     ("a.jsonl", '{"t": 1}\n\n{"t": 2}\n', 2), ("a.tsv", "t\na\n\nb\n", 3),
