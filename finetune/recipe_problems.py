@@ -4,18 +4,16 @@ Owns the wording of schema errors and of wrong names. What a task can't do with 
 imports no torch.
 """
 
-import ast
 import re
 from collections.abc import Callable, Mapping
 from functools import cache
-from importlib.util import find_spec
-from pathlib import Path
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
 from finetune.answers import Answers
 from finetune.errors import RecipeError, suggest
+from finetune.extra_fields import NO_SECRETS, list_extra_problems
 from finetune.metrics import METRICS, get_metric, list_metrics
 from finetune.objective_problems import list_objective_problems
 from finetune.recipe import Band, Recipe
@@ -25,82 +23,11 @@ from finetune.yaml_nodes import KeyPath
 
 Place = Callable[[KeyPath], str]
 
-NO_SECRETS = "secrets do not belong in recipes (set HF_TOKEN)"
 # How tokens of the hub, of OpenAI, GitHub, GitLab, Slack and AWS begin.
 _SECRET = re.compile(
     r"\b((hf_|sk-(proj-)?|gh[pousr]_|github_pat_)[A-Za-z0-9_]{16}|(glpat-|xox[abp]-)[\w-]{16}|AKIA[0-9A-Z]{16})"
 )
 _SECRET_KEY = re.compile(r"(.*_)?(token|password|secret|api_?key)", re.IGNORECASE)
-NO_EFFECT = "it has no effect on this trainer's own batches and scores"
-# TrainingArguments fields that can't be set freely: the recipe key or option that decides them, or why not.
-OWNED_FIELDS = {
-    "output_dir": "--out",
-    "num_train_epochs": "train.epochs",
-    "max_steps": "train.max_steps",
-    "learning_rate": "train.learning_rate",
-    "per_device_train_batch_size": "train.micro_batch_size",
-    "per_device_eval_batch_size": "evaluate.batch_size",
-    "gradient_accumulation_steps": "train.micro_batch_size",
-    "lr_scheduler_type": "train.schedule",
-    "warmup_steps": "train.warmup_ratio",
-    "weight_decay": "train.weight_decay",
-    "max_grad_norm": "train.max_grad_norm",
-    "bf16": "train.precision",
-    "fp16": "train.precision",
-    "bf16_full_eval": "train.precision",
-    "fp16_full_eval": "train.precision",
-    "train_sampling_strategy": "train.batching",
-    "eval_strategy": "train.evaluate_every",
-    "eval_steps": "train.evaluate_every",
-    "do_train": "train",
-    "do_eval": "train.evaluate_every",
-    "do_predict": "train.evaluate_every",
-    "save_strategy": "train.save_every",
-    "save_steps": "train.save_every",
-    "save_total_limit": "train.keep_checkpoints",
-    "load_best_model_at_end": "train.keep_best",
-    "metric_for_best_model": "task",
-    "greater_is_better": "task",
-    "label_smoothing_factor": "train.label_smoothing",
-    "gradient_checkpointing": "train.gradient_checkpointing",
-    "activation_checkpointing": "train.gradient_checkpointing",
-    "torch_compile": "train.torch_compile",
-    "full_determinism": "train.deterministic",
-    "seed": "seeds",
-    "data_seed": "seeds",
-    "resume_from_checkpoint": "--resume",
-    "logging_nan_inf_filter": "a value that is not finite always stops the run",
-    "remove_unused_columns": NO_EFFECT,
-    "auto_find_batch_size": "train.micro_batch_size",
-    "hub_token": NO_SECRETS,
-    "push_to_hub": "runs stay on this machine",
-    "use_cpu": "the machine decides (CUDA_VISIBLE_DEVICES= hides GPUs)",
-    "fsdp": "the launcher decides (recipes/accelerate/fsdp.yaml)",
-    "fsdp_config": "the launcher decides (recipes/accelerate/fsdp.yaml)",
-    "deepspeed": "the launcher decides (recipes/accelerate/deepspeed-zero-2.yaml)",
-    "disable_tqdm": "the terminal decides",
-    "restore_callback_states_from_checkpoint": "train.patience",
-    "ignore_data_skip": "--resume",
-    "save_only_model": "--resume",
-    "eval_on_start": "train.evaluate_every",
-    **dict.fromkeys(
-        (
-            "dataloader_drop_last",
-            "dataloader_persistent_workers",
-            "dataloader_prefetch_factor",
-            "dataloader_in_order",
-            "eval_accumulation_steps",
-            "prediction_loss_only",
-            "eval_do_concat_batches",
-            "batch_eval_metrics",
-            "include_for_metrics",
-            "label_names",
-            "length_column_name",
-            "average_tokens_across_devices",
-        ),
-        NO_EFFECT,
-    ),
-}
 
 
 def list_validation_problems(error: ValidationError, values: Mapping[str, Any], place: Place) -> list[str]:
@@ -256,41 +183,10 @@ def list_name_problems(values: Mapping[str, Any], place: Place) -> list[str]:
         )
     train = values.get("train")
     extra = train.get("extra") if isinstance(train, Mapping) else None
-    return problems + _list_extra_problems(extra if isinstance(extra, Mapping) else {}, place)
+    return problems + list_extra_problems(extra if isinstance(extra, Mapping) else {}, place)
 
 
 def list_semantic_problems(recipe: Recipe, place: Place) -> list[str]:
     """Return what a recipe of the right shape and names still says wrongly of its task."""
     found = list_objective_problems(recipe, get_task(recipe.task))
     return [f"{place(path)}: {'.'.join(path)}: {problem}" for path, problem in found]
-
-
-def _list_extra_problems(extra: Mapping[str, Any], place: Place) -> list[str]:
-    problems = []
-    for name in extra:
-        path = ("train", "extra", name)
-        if name in OWNED_FIELDS:
-            problems.append(f"{place(path)}: train.extra.{name}: not to be set here: {_why_owned(name)}")
-        elif name not in list_training_argument_names():
-            near = suggest(name, list_training_argument_names())
-            problems.append(
-                f"{place(path)}: train.extra.{name}: transformers.TrainingArguments has no such field{near}"
-            )
-    return problems
-
-
-def _why_owned(name: str) -> str:
-    owner = OWNED_FIELDS[name]
-    return owner if " " in owner else f"use {owner}"
-
-
-@cache
-def list_training_argument_names() -> tuple[str, ...]:
-    """Return the fields of the installed `TrainingArguments`, read from its source because importing it costs 12 seconds."""
-    spec = find_spec("transformers")
-    assert spec is not None and spec.origin is not None
-    tree = ast.parse(Path(spec.origin).with_name("training_args.py").read_text(encoding="utf-8"))
-    found = next(node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == "TrainingArguments")
-    return tuple(
-        item.target.id for item in found.body if isinstance(item, ast.AnnAssign) and isinstance(item.target, ast.Name)
-    )

@@ -132,7 +132,7 @@ def unlock(run_dir: RunDir) -> None:
             begun = (run_dir.status, run_dir.recipe, run_dir.data, run_dir.beginning, run_dir.rows, run_dir.lock)
             for path in (*begun, *run_dir.other_statuses()):
                 path.unlink(missing_ok=True)
-            for folder in run_dir.path.glob("seed-*"):
+            for folder in (*run_dir.path.rglob(run_dir.checkpoints.name), *run_dir.path.glob("seed-*")):
                 folder.rmdir()
             # Stays where anything else lies in it.
             run_dir.path.rmdir()

@@ -4,16 +4,18 @@ Owns which callbacks watch it, and what is summed up at its end. What the Traine
 """
 
 import math
-from contextlib import suppress
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from transformers import EarlyStoppingCallback
 
 from finetune.batching import BatchPlan
 from finetune.callbacks import EventLog, LogBeforeKeeping, ObeySignals, ProgressBar, SaveWhenScored, StopAtNonFinite
-from finetune.errors import FinetuneError, UnavailableError
+from finetune.errors import FinetuneError, RecipeError, UnavailableError, first_line
 from finetune.features import FeatureRows
 from finetune.machine import Precision
 from finetune.model import LoadedModel
@@ -23,6 +25,7 @@ from finetune.run_dir import RunDir
 from finetune.stopping import wait_for_step
 from finetune.trainer import FinetuneTrainer
 from finetune.training_arguments import build_arguments
+from finetune.wording import list_words
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,7 @@ def train_model(
     """Fit the model in place; with dev and `keep_best` or `patience` it ends with its best weights, computing in 32-bit floats.
 
     Raises:
+        RecipeError, UnavailableError: training can't begin with what `train.extra` states.
         InvalidResultError: a loss or gradient is not finite.
         StoppedError: a signal asked for it; the last step is saved.
     """
@@ -63,16 +67,17 @@ def train_model(
     arguments = build_arguments(
         recipe, settings, run_dir.checkpoints, plan, seed, precision, metric, has_dev=dev is not None
     )
-    try:
-        trainer = FinetuneTrainer(
-            loaded, arguments, train, dev, plan, settings, objective, metric, recipe.evaluate.batch_size
-        )
-    except (RuntimeError, ImportError, ValueError) as error:
-        # A tracker that isn't installed or doesn't exist; other faults keep their traceback.
-        if arguments.report_to:
+    with _blame_extra(settings.extra, lambda: False):
+        try:
+            trainer = FinetuneTrainer(
+                loaded, arguments, train, dev, plan, settings, objective, metric, recipe.evaluate.batch_size
+            )
+        except (RuntimeError, ImportError, ValueError) as error:
+            # A tracker that isn't installed or doesn't exist; other faults keep their traceback.
+            if not arguments.report_to:
+                raise
             trackers = ", ".join(arguments.report_to)
             raise UnavailableError(f"train.extra.report_to: {trackers} is not installed here, or no tracker") from error
-        raise
     bar = ProgressBar(title, metric)
     obey = ObeySignals(trainer.writer.wait, can_resume=not trainer.is_cut)
     for callback in (obey, SaveWhenScored(), LogBeforeKeeping(), StopAtNonFinite(), EventLog(run_dir.events), bar):
@@ -80,7 +85,7 @@ def train_model(
     if settings.patience is not None and dev is not None:
         trainer.add_callback(EarlyStoppingCallback(settings.patience))
     try:
-        with wait_for_step():
+        with wait_for_step(), _blame_extra(settings.extra, lambda: trainer.examples_seen > 0):
             trainer.train(resume_from_checkpoint=None if resume_from is None else str(resume_from))
             trainer.writer.wait()
     except Exception:
@@ -104,3 +109,16 @@ def train_model(
     best = best if best is not None and math.isfinite(best) else None
     examples, tokens, padded = (int(value) for value in seen)
     return TrainOutcome(seconds, examples, tokens, padded, losses[-1] if losses else None, best)
+
+
+@contextmanager
+def _blame_extra(extra: Mapping[str, Any], has_begun: Callable[[], bool]) -> Generator[None]:
+    """Take an error of libraries before the first batch for one of what `train.extra` states: all else was checked before."""
+    try:
+        yield
+    except (ValueError, TypeError, AttributeError, ImportError) as error:
+        if not extra or has_begun():
+            raise
+        fields = list_words([f"train.extra.{name}" for name in extra])
+        problem = f"{fields}: training can't begin with this: {first_line(error)}"
+        raise (UnavailableError(problem) if isinstance(error, ImportError) else RecipeError([problem])) from error

@@ -92,7 +92,7 @@ LAYERS = (
         "weighted_multilabel",
         "weighted_regression",
     ),
-    ("data", "recipe_problems", "weighted_metrics"),
+    ("data", "extra_fields", "recipe_problems", "weighted_metrics"),
     ("baselines", "features", "predictions", "recipe_file", "resampling"),
     ("batching", "enough_rows", "recipe_list", "resolved", "topic_shortcut"),
     ("init_recipe", "masking", "objective", "packing", "statistics"),

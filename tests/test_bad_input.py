@@ -52,6 +52,7 @@ def assert_run_refused(code: int, *overrides: str, saying: str) -> str:
         ("train.micro_batch_size=5", "16 / 5 = 3.2"),
         ("train.class_weights=[1.0]", "1 weights, but 2 labels"),
         ("train.extra={nonsense: 1}", "no such field"),
+        ("train.extra={logging_steps: many}", "train.extra.logging_steps: found 'many', allowed is a number"),
         ("train.extra={fsdp: true}", "the launcher decides (recipes/accelerate/fsdp.yaml)"),
         ("train.batch_size=0", "train.batch_size: found 0, allowed is greater than or equal to 1"),
         ("evaluate.batch_size=0", "evaluate.batch_size: found 0"),
@@ -59,6 +60,25 @@ def assert_run_refused(code: int, *overrides: str, saying: str) -> str:
 )
 def test_a_wrong_recipe_is_78(override: str, saying: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert_run_refused(78, override, saying=saying)
+
+
+@pytest.mark.parametrize(
+    ("extra", "code", "saying"),
+    [
+        ("adam_beta1: 2.0", 78, "Invalid beta parameter"),
+        ("lr_scheduler_kwargs: {nonsense: 1}", 78, "'nonsense'"),
+        ("optim_args: nonsense", 78, "training can't begin with this"),
+        ("dataloader_num_workers: -1", 78, "should be non-negative"),
+        ("optim: galore_adamw", 69, "galore_torch"),
+        ("use_liger_kernel: true", 69, "liger"),
+    ],
+)
+@pytest.mark.parametrize("seeds", ["1", "2"])
+def test_what_libraries_refuse_of_extra_is_named_and_leaves_nothing(
+    extra: str, code: int, saying: str, seeds: str
+) -> None:
+    line = assert_run_refused(code, f"train.extra={{{extra}}}", f"seeds={seeds}", saying=saying)
+    assert f"train.extra.{extra.partition(':')[0]}: " in line
 
 
 @pytest.mark.parametrize(

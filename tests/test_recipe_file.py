@@ -311,15 +311,42 @@ def test_extra_refuses_what_the_recipe_owns_and_what_does_not_exist(path: Path) 
     assert "secrets do not belong in recipes" in found[2]
 
 
+@pytest.mark.parametrize(("field", "allowed"), [
+    ("logging_steps: many", "'many', allowed is a number"), ("logging_steps: [1]", "[1], allowed is a number"),
+    ("logging_steps: true", "True, allowed"), ("dataloader_num_workers: 1.5", "1.5, allowed is a whole number"),
+    ("optim: 3", "3, allowed is text"), ("tf32: 1", "1, allowed is true or false or null"),
+    ("optim_args: {a: 1}", "allowed is text or null"), ("lr_scheduler_kwargs: [1]", "allowed is text or a mapping or null"),
+])  # fmt: skip
+def test_a_value_of_extra_of_another_type_is_named_with_what_is_allowed(path: Path, field: str, allowed: str) -> None:
+    (found,) = problems(path, LEAST + f"train:\n  extra:\n    {field}\n")
+    assert f"train.extra.{field.partition(':')[0]}: found " in found and allowed in found
+
+
+def test_every_default_of_training_arguments_is_of_a_type_that_extra_takes() -> None:
+    import dataclasses
+
+    from transformers import TrainingArguments
+
+    from finetune.extra_fields import OWNED_FIELDS, list_extra_problems
+
+    values = {
+        field.name: getattr(field.default, "value", field.default)
+        for field in dataclasses.fields(TrainingArguments)
+        if field.init and field.name not in OWNED_FIELDS and field.default is not dataclasses.MISSING
+    }
+    assert len(values) > 40
+    assert list_extra_problems(values, ".".join) == []
+
+
 def test_every_field_of_training_arguments_that_the_trainer_sets_is_owned() -> None:
     """A field that build_arguments sets and `extra` could set too would be decided twice."""
     import inspect
 
     from finetune import training_arguments
-    from finetune.recipe_problems import OWNED_FIELDS, list_training_argument_names
+    from finetune.extra_fields import OWNED_FIELDS, list_training_arguments
 
     source = inspect.getsource(training_arguments.build_arguments)
-    known = list_training_argument_names()
+    known = list_training_arguments()
     set_there = {name for name in known if f'"{name}"' in source} - {
         "logging_steps",
         "report_to",
