@@ -73,7 +73,12 @@ def main() -> None:
         }
         if chosen.only and chosen.only not in rows:
             parser.error(f"--only {chosen.only}: allowed are {', '.join(rows)}")
-        measured = [measure() for name, measure in rows.items() if chosen.only in (None, name)]
+        measured = []
+        for name, measure in rows.items():
+            if chosen.only in (None, name):
+                measured.append(measure())
+                # The whole table takes half an hour.
+                print(f"{measured[-1].row}: {measured[-1].ratio:.3f}", file=sys.stderr, flush=True)
     show_rows(
         measured,
         f"{len(features):,} {source} sentences of {features.lengths.mean():.1f} tokens on average, batch {bench.batch_size}; "

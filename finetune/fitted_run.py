@@ -169,7 +169,9 @@ class FittedRun:
         if not self.fills_masks:
             raise self._refusal("tokens for a mask")
         model, tokenizer = self.loaded.model, self.loaded.tokenizer
-        return fill_masks(model, tokenizer, texts, choose_max_length(None, model.config, tokenizer), top_k)
+        return fill_masks(
+            model, tokenizer, self._replace_in(texts), choose_max_length(None, model.config, tokenizer), top_k
+        )
 
     def complete(self, texts: Sequence[str], sampling: Sampling | None = None) -> list[str]:
         """Return how each text goes on, the text itself left out; alike each time under the same seed.
@@ -182,7 +184,7 @@ class FittedRun:
             raise self._refusal("completions")
         model, tokenizer = self.loaded.model, self.loaded.tokenizer
         limit = choose_max_length(None, model.config, tokenizer)
-        return complete_texts(model, tokenizer, texts, limit, sampling or Sampling())
+        return complete_texts(model, tokenizer, self._replace_in(texts), limit, sampling or Sampling())
 
     def likelihood(self, texts: Sequence[str], batch_size: int = 64) -> list[Likelihood]:
         """Return how likely a language model finds each text; of one that fills masks the pseudo-likelihood.
@@ -197,7 +199,7 @@ class FittedRun:
             return []
         model, tokenizer = self.loaded.model, self.loaded.tokenizer
         limit = choose_max_length(None, model.config, tokenizer)
-        features = encode_sentences(texts, tokenizer, limit, causal=self.is_causal)
+        features = encode_sentences(self._replace_in(texts), tokenizer, limit, causal=self.is_causal)
         if features.truncated:
             raise DataError(
                 f"{features.truncated} of {len(texts)} texts are longer than the {limit} tokens of the model"
@@ -251,12 +253,18 @@ class FittedRun:
         columns: dict[str, list] = {"text": [pair[0] for pair in pairs], "text_pair": [pair[1] for pair in pairs]}
         if not pairs:
             columns = {"text": list(texts)}
-        stated = self.recipe.data.replace
-        for old, new in (self.task.replace if stated is None else stated).items():
-            columns = {name: [text.replace(old, new) for text in column] for name, column in columns.items()}
+        columns = {name: self._replace_in(column) for name, column in columns.items()}
         if self.task.objective == "multilabel":
             columns["label"] = [[0] * len(self.report.data.labels) for _ in texts]
         return Dataset.from_dict(columns)
+
+    def _replace_in(self, texts: Sequence[str]) -> list[str]:
+        """Return texts as those of the run's rows were read."""
+        stated = self.recipe.data.replace
+        replaced = list(texts)
+        for old, new in (self.task.replace if stated is None else stated).items():
+            replaced = [text.replace(old, new) for text in replaced]
+        return replaced
 
     def _refusal(self, wanted: str) -> UsageError:
         kind = self.objective.model_class.removeprefix("AutoModelFor")

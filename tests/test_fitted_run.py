@@ -207,12 +207,24 @@ def test_an_option_that_does_not_fit_the_run_is_refused(
     assert done.returncode == 2 and message in done.stderr and "Traceback" not in done.stderr
 
 
-def test_texts_are_changed_as_the_rows_of_the_run_were(runs: Runs, tmp_path: Path) -> None:
-    run = runs("classes")
+@pytest.mark.parametrize(
+    ("name", "ask"),
+    [
+        ("classes", lambda run, text: run.predict([text])),
+        ("causal", lambda run, text: run.complete([text], Sampling(9, 2.0, 99, 3))),
+        ("causal", lambda run, text: run.likelihood([text])),
+        ("masked", lambda run, text: run.likelihood([text])),
+        ("masked", lambda run, text: run.fill_mask([text + " <mask>"])),
+    ],
+)
+def test_texts_are_changed_as_the_rows_of_the_run_were(
+    runs: Runs, tmp_path: Path, name: str, ask: Callable[[FittedRun, str], Any]
+) -> None:
+    run = runs(name)
     (tmp_path / "run").symlink_to(run.path, target_is_directory=True)
     changed = load_run(tmp_path / "run")
     changed.report.recipe["data"]["replace"] = {"cat": "dog"}
-    assert changed.predict(["The cat walks."]) == run.predict(["The dog walks."]) != run.predict(["The cat walks."])
+    assert ask(changed, "The cat walks.") == ask(run, "The dog walks.") != ask(run, "The cat walks.")
 
 
 def test_worked_examples_of_a_run_whose_train_rows_changed_are_refused(runs: Runs) -> None:
