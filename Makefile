@@ -12,7 +12,7 @@ TEST := $(RUN)/python -m pytest --numprocesses $(WORKERS)
 BROWSER := tests/browser
 BROWSER_STAMP := $(BROWSER)/node_modules/.installed
 
-.PHONY: install finetune test check lint types realdata end-to-end simulation cluster torture fuzz browser browser-where-possible audit audit-where-possible lock bench clean
+.PHONY: install finetune test test-all check lint types realdata end-to-end simulation cluster torture fuzz browser browser-where-possible audit audit-where-possible lock bench clean
 
 finetune: install
 	$(RUN)/finetune run $(RECIPE) $(ARGS)
@@ -32,7 +32,11 @@ test: install
 	$(TEST) -m 'not realdata and not end_to_end and not browser and not simulation and not cluster'
 
 check: export TORTURE_KILLS := 6
-check: install lint types test cluster simulation end-to-end realdata torture browser-where-possible audit-where-possible
+check: install lint types test-all torture browser-where-possible audit-where-possible
+
+# In one go, because each gathering of the tests takes 20 seconds.
+test-all: install
+	$(TEST) --dist worksteal -m 'not browser'
 
 lint: install
 	$(RUN)/ruff check .

@@ -133,7 +133,8 @@ class _Checks:
     def _train_a_little(self, job: "SeedJob", folder: Path) -> str:
         import torch
 
-        from finetune.machine import choose_threads, peak_memory_megabytes
+        from finetune.machine import choose_threads
+        from finetune.memory import peak_memory_megabytes
         from finetune.model import load_model
         from finetune.run_dir import RunDir
 

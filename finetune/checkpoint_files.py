@@ -25,7 +25,7 @@ MANIFEST = "manifest.json"
 # A manifest names a handful of files; what is larger is none.
 MANIFEST_BYTES = 2**20
 _NAME = re.compile(r"checkpoint-(\d{1,12})")
-FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][\w.-]{0,100}$")]
+FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=100)]
 
 
 class Manifest(Record):

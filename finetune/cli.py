@@ -5,6 +5,7 @@ imported inside the commands that need them, so that --help answers at once. How
 `exits`.
 """
 
+import gc
 import json
 import os
 from enum import StrEnum
@@ -99,6 +100,9 @@ def run(
         raise typer.Exit(run_in_processes(processes, arguments, typed_command()))
     from finetune.run import run_recipe
 
+    # What the libraries are made of stays: nothing that collects reference cycles needs to look at it again.
+    if not gc.get_freeze_count():
+        gc.freeze()
     fitted = run_recipe(loaded, out, resume=mode, allow_changes=allowed, jobs=jobs, command=typed_command(), tell=_tell)
     if process_rank() == 0:
         show_run(fitted.path)
@@ -124,6 +128,9 @@ def reproduce(
     refuse_nothing_expected(loaded)
     from finetune.run import run_recipe
 
+    # What the libraries are made of stays: nothing that collects reference cycles needs to look at it again.
+    if not gc.get_freeze_count():
+        gc.freeze()
     fitted = run_recipe(loaded, out, resume=mode, jobs=jobs, command=typed_command(), tell=_tell)
     if process_rank() == 0:
         show_run(fitted.path)

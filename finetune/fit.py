@@ -15,7 +15,8 @@ from finetune.checkpoint_files import find_checkpoint
 from finetune.data import groups_of
 from finetune.decisions import apply_decision, fit_decision, read_decision
 from finetune.findings import Decision
-from finetune.machine import choose_threads, peak_memory_megabytes
+from finetune.machine import choose_threads
+from finetune.memory import keep_freed_memory, peak_memory_megabytes
 from finetune.model import load_model, place_on_device, save_model
 from finetune.objective import TrainedObjective
 from finetune.packing import settle_batching
@@ -101,6 +102,7 @@ def _train_and_predict(
     if processes.is_first:
         run_dir.path.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(choose_threads(recipe.train.threads if recipe.train else None, processes.count))
+    keep_freed_memory()
     set_seed(seed)
     loaded = load_model(job.start, job.objective, job.data.label_names, may_draw_head=recipe.train is not None)
     start_answers = None

@@ -7,10 +7,8 @@ import hashlib
 import os
 import platform
 import re
-import resource
 import socket
 import subprocess
-import sys
 from contextlib import suppress
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -209,24 +207,6 @@ def device_name() -> str:
         (line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.processor()
     )
     return f"CPU ({name or platform.machine()}, {usable_cores()} cores)"
-
-
-def peak_memory_megabytes() -> float:
-    """Return the most memory this process has held, on the GPU where there is one."""
-    import torch
-
-    if torch.cuda.is_available():
-        return torch.cuda.max_memory_allocated() / 2**20
-    status = Path("/proc/self/status")
-    if status.is_file():
-        # Not ru_maxrss: a new process begins with that of the process that started it.
-        held = next(
-            (line for line in status.read_text(encoding="utf-8").splitlines() if line.startswith("VmHWM")), None
-        )
-        if held is not None:
-            return int(held.split()[1]) / 1024
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / 1024 if sys.platform != "darwin" else peak / 2**20
 
 
 def installed_versions() -> dict[str, str]:

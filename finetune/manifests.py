@@ -16,7 +16,7 @@ from finetune.errors import DataError
 from finetune.record_files import read_record, write_record
 from finetune.records import Record
 
-NameInRun = Annotated[str, Field(pattern=r"^((model|seed-\d{1,20})/)?[A-Za-z0-9][\w.-]{0,200}$")]
+NameInRun = Annotated[str, Field(pattern=r"^((model|seed-[0-9]+)/)?[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=300)]
 
 
 class FileEntry(Record):

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from finetune.machine import choose_threads, device_name, git_state, installed_versions, peak_memory_megabytes
+from finetune.machine import choose_threads, device_name, git_state, installed_versions
+from finetune.memory import peak_memory_megabytes
 from finetune.records import Ancestor, Measurement, Provenance
 
 

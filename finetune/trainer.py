@@ -40,6 +40,7 @@ from transformers.trainer_callback import ExportableState
 from finetune.batching import BatchPlan, SlotDataset, TrainBatches
 from finetune.checkpoint_files import checkpoint_path
 from finetune.checkpoint_writer import CheckpointWriter
+from finetune.errors import RecipeError
 from finetune.features import FeatureRows
 from finetune.loss import divide_losses
 from finetune.metrics import get_metric, score
@@ -223,7 +224,9 @@ class FinetuneTrainer(Trainer):
 
     def _fill_checkpoint(self, folder: Path, processes: list[dict[str, Any]]) -> None:
         assert self.model is not None
-        write_state(folder, self.model, self.optimizer, self.lr_scheduler, self.accelerator.scaler, processes)
+        is_over = self.state.global_step >= self.state.max_steps
+        optimizer = None if is_over else self.optimizer
+        write_state(folder, self.model, optimizer, self.lr_scheduler, self.accelerator.scaler, processes)
         self.state.save_to_json(str(folder / TRAINER_STATE_NAME))
 
     def _init_training_state(
@@ -239,7 +242,8 @@ class FinetuneTrainer(Trainer):
         )
         if resume_from_checkpoint is None:
             return epochs, batches
-        processes = read_state(Path(resume_from_checkpoint))["processes"]
+        state = read_state(Path(resume_from_checkpoint))
+        processes = state["processes"]
         # Where fewer processes go on, each takes over what some that are gone have counted.
         for process in processes[self.args.process_index :: self.args.world_size]:
             self._count(*process["seen"])
@@ -255,6 +259,13 @@ class FinetuneTrainer(Trainer):
         )
         if is_over:
             self._load_rng_state(resume_from_checkpoint)
+        elif state["optimizer"] is None:
+            raise RecipeError(
+                [
+                    f"{resume_from_checkpoint}: training was over here and its optimizer is not kept, so no steps can be added; "
+                    "remove this checkpoint to go on from an earlier one"
+                ]
+            )
         return (num_train_epochs, 0) if is_over else (epochs, batches)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:

@@ -26,18 +26,19 @@ _WORDS = 624
 
 
 def write_state(
-    folder: Path, model: nn.Module, optimizer: Any, schedule: Any, scaler: Any, processes: list[dict[str, Any]]
+    folder: Path, model: nn.Module, optimizer: Any | None, schedule: Any, scaler: Any, processes: list[dict[str, Any]]
 ) -> None:
     """Write the state of a training into a folder.
 
     Args:
         scaler: that of 16-bit floats, or None.
+        optimizer: None where training is over, since its moments, two thirds of a checkpoint, are of no more use.
         processes: of each process, in the order of ranks, what it alone knows (`capture_generators`), as plain JSON.
 
     Raises:
         UnavailableError: the optimizer keeps something that is neither tensor nor number.
     """
-    moments, plain = _split_optimizer(optimizer.state_dict())
+    moments, plain = ({}, None) if optimizer is None else _split_optimizer(optimizer.state_dict())
     state = {
         "optimizer": plain,
         "schedule": {"last_epoch": schedule.last_epoch, "_step_count": schedule._step_count},
@@ -52,7 +53,8 @@ def write_state(
             "train.save_every: never does without"
         ) from None
     save_file(weights_of(model), folder / WEIGHTS)
-    save_file(moments, folder / MOMENTS)
+    if optimizer is not None:
+        save_file(moments, folder / MOMENTS)
     (folder / STATE).write_text(text, encoding="utf-8")
 
 
@@ -81,12 +83,14 @@ def restore_weights(folder: Path, model: nn.Module) -> None:
 
 
 def restore_optimizer(folder: Path, optimizer: Any, schedule: Any) -> None:
-    """Give an optimizer and its schedule the state of a checkpoint; rates and decay stay the recipe's.
+    """Give an optimizer and its schedule the state of a checkpoint, if it has one; rates and decay stay the recipe's.
 
     Raises:
         DataError: it is the state of another optimizer.
     """
     state = read_state(folder)
+    if state["optimizer"] is None:
+        return
     try:
         own = optimizer.state_dict()["param_groups"]
         groups = [

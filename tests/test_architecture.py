@@ -32,6 +32,7 @@ LAYERS = (
         "callbacks",
         "hub",
         "machine",
+        "memory",
         "mistakes",
         "prediction_records",
         "recipe",
