@@ -12,6 +12,7 @@ import torch
 from finetune.batching import plan_batch
 from finetune.checkpoint import Checkpoint
 from finetune.checkpoint_files import find_checkpoint
+from finetune.errors import RecipeError
 from finetune.recipe import Recipe
 from finetune.run_dir import RunDir
 from finetune.training import TrainOutcome, train_model
@@ -91,3 +92,12 @@ def test_a_training_resumed_at_any_checkpoint_ends_with_the_same_bits(
         assert events_again == events, step
         assert outcome_again == outcome
         assert again.keys() == weights.keys() and all(torch.equal(again[name], weights[name]) for name in weights), step
+
+
+def test_steps_are_not_added_to_a_training_whose_optimizer_is_gone(with_dropout: Checkpoint, tmp_path: Path) -> None:
+    settings = {"max_steps": 4, "save_every": 2, "batching": "padded"}
+    train(with_dropout, tmp_path, **settings)
+    with pytest.raises(RecipeError, match=r"checkpoint-4: training was over here .* remove this checkpoint to go on"):
+        train(with_dropout, tmp_path, tmp_path / "checkpoints/checkpoint-4", **{**settings, "max_steps": 6})
+    _, events, _ = train(with_dropout, tmp_path, tmp_path / "checkpoints/checkpoint-2", **{**settings, "max_steps": 6})
+    assert [event["step"] for event in events if "loss" in event][-1] == 6
