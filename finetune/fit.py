@@ -188,8 +188,10 @@ def _note_batching(job: SeedJob) -> list[str]:
     settled = settle_batching(train.batching, job.objective.layout)
     notes = []
     if settled != train.batching:
-        architecture = job.start.config.model_type
-        notes.append(f"batches are {settled}, since architecture {architecture} has no {train.batching} form here")
+        reason = f"architecture {job.start.config.model_type} has no {train.batching} form here"
+        if train.torch_compile:
+            reason = "torch.compile would compile each packed batch anew"
+        notes.append(f"batches are {settled}, since {reason}")
     if job.plan is not None and job.plan.tokens is not None:
         sizes = [len(batch) for batch in order_batches(job.features["train"].lengths, job.plan, settled, 0, 0)]
         notes.append(

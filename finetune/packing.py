@@ -119,14 +119,15 @@ def choose_layout(
 ) -> Layout:
     """Return how the rows of a batch, of at most `longest` tokens, become tensors; see `Packer` for `is_narrow`.
 
-    What is only measured is packed wherever it can be.
+    What is only measured is packed wherever it can be, what is compiled never: rows of other lengths would be compiled anew.
     """
-    stated = "packed" if recipe.train is None else recipe.train.batching
-    if stated != "packed" or not can_pack(config, longest):
+    train = recipe.train
+    is_wanted = train is None or (train.batching == "packed" and not train.torch_compile)
+    if not is_wanted or not can_pack(config, longest):
         return Collator(tokenizer.pad_token_id)
     return Packer(config.pad_token_id + 1 if config.model_type in COUNTS_FROM_PADDING else 0, is_narrow)
 
 
 def settle_batching(stated: Batching, layout: Layout) -> Batching:
-    """Return how batches are made: as stated, or grouped where that is packed and the architecture has no packed form here."""
+    """Return how batches are made: as stated, or grouped where that is packed and there is no packed form here."""
     return "grouped" if stated == "packed" and not isinstance(layout, Packer) else stated

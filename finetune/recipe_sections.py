@@ -234,7 +234,7 @@ class TrainSettings(Settings):
     threads: Positive | None = None
     """CPU threads of a process; absent: the processor's cores shared by the processes."""
     torch_compile: bool = False
-    """Compile the model with torch.compile."""
+    """Compile the model with torch.compile, for batches in groups; a short run on a CPU loses by it."""
     deterministic: bool = False
     """Use deterministic kernels only (slower on GPUs)."""
     extra: dict[str, Any] = {}

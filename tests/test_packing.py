@@ -1,5 +1,8 @@
 """Packing: rows laid end to end have the logits, losses and gradients that they have padded, for every architecture."""
 
+import json
+import shutil
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -7,15 +10,27 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from transformers import GPT2Config, MistralConfig, Qwen2Config, XLNetConfig
+from transformers import AutoConfig, AutoTokenizer, GPT2Config, MistralConfig, Qwen2Config, XLNetConfig
 
+from finetune import load_recipe, run_recipe
 from finetune.batching import Collator, Slot
 from finetune.features import EncodedRow
 from finetune.masking import NOT_PREDICTED
 from finetune.packed_attention import _attend_by_length, _attend_padded
-from finetune.packing import COUNTS_FROM_PADDING, DECODERS, ENCODERS, Packer, can_pack, find_bounds, settle_batching
+from finetune.packing import (
+    COUNTS_FROM_PADDING,
+    DECODERS,
+    ENCODERS,
+    Packer,
+    can_pack,
+    choose_layout,
+    find_bounds,
+    settle_batching,
+)
 from finetune.pooling import pooled_logits
+from finetune.recipe import Recipe
 from finetune.supervised_head import predict_supervised
+from tests.cli_calls import write_recipe
 from tests.language_models import VOCABULARY, build_language_model, gradients_of
 
 LENGTHS = st.lists(st.integers(1, 24), min_size=1, max_size=12)
@@ -200,3 +215,37 @@ def test_architectures_without_a_packed_form_fall_back_to_groups() -> None:
     assert settle_batching("packed", Collator(0)) == "grouped"
     assert settle_batching("packed", Packer()) == "packed"
     assert settle_batching("padded", Collator(0)) == "padded"
+
+
+@pytest.mark.parametrize(("train", "kind"), [
+    ({}, Packer), ({"torch_compile": True}, Collator), ({"batching": "grouped"}, Collator), (None, Packer),
+])  # fmt: skip
+def test_a_compiled_model_gets_no_packed_batches_since_each_would_be_compiled_anew(
+    tiny_bert: Path, train: dict[str, object] | None, kind: type
+) -> None:
+    recipe = Recipe.model_validate({"task": "cola", "model": {"checkpoint": str(tiny_bert)}, "train": train})
+    tokenizer, config = AutoTokenizer.from_pretrained(tiny_bert), AutoConfig.from_pretrained(tiny_bert)
+    assert type(choose_layout(recipe, tokenizer, config, 32)) is kind
+
+
+def notes_of_run(folder: Path, checkpoint: Path, *overrides: str) -> str:
+    write_recipe(folder / "r.yaml", checkpoint)
+    run = run_recipe(load_recipe(folder / "r.yaml", ["train.max_steps=1", *overrides]), folder / "run")
+    return " ".join(run.report.provenance.notes)
+
+
+# Of torch about itself, when its compiler is imported.
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+def test_a_report_says_why_batches_are_not_packed(
+    tiny_gpt2: Path, tiny_bert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(tiny_gpt2, tmp_path / "own")
+    config = json.loads((tmp_path / "own/config.json").read_text())
+    (tmp_path / "own/config.json").write_text(json.dumps({**config, "reorder_and_upcast_attn": True}))
+    found = notes_of_run(tmp_path / "a", tmp_path / "own")
+    assert "batches are grouped, since architecture gpt2 has no packed form here" in found
+    # What is said of compiling needs no compiler.
+    monkeypatch.setattr(torch._dynamo.config, "disable", True)
+    found = notes_of_run(tmp_path / "b", tiny_bert, "train.torch_compile=true")
+    assert "batches are grouped, since torch.compile would compile each packed batch anew" in found
+    assert "batches are" not in notes_of_run(tmp_path / "c", tiny_bert)
