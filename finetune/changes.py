@@ -11,9 +11,10 @@ from finetune.errors import RecipeError, UnavailableError
 from finetune.machine import choose_threads, device_kind, digest_of_code, installed_versions
 from finetune.prepare import SeedJob
 from finetune.recipe import Recipe
-from finetune.records import Beginning, DataRecord
+from finetune.records import DataRecord
 from finetune.resolved import flatten, read_resolved_recipe
 from finetune.run_dir import RunDir, read_beginning, read_data_record
+from finetune.run_records import Beginning
 
 # What is told of a hash.
 DIGITS = 12

@@ -100,12 +100,16 @@ def run(
         raise typer.Exit(run_in_processes(processes, arguments, typed_command()))
     from finetune.run import run_recipe
 
-    # What the libraries are made of stays: nothing that collects reference cycles needs to look at it again.
-    if not gc.get_freeze_count():
-        gc.freeze()
+    _spare_libraries()
     fitted = run_recipe(loaded, out, resume=mode, allow_changes=allowed, jobs=jobs, command=typed_command(), tell=_tell)
     if process_rank() == 0:
         show_run(fitted.path)
+
+
+def _spare_libraries() -> None:
+    """Keep collections of reference cycles from looking at what the libraries, now loaded, are made of: it stays."""
+    if not gc.get_freeze_count():
+        gc.freeze()
 
 
 @app.command(rich_help_panel="Fine-tune")
@@ -128,9 +132,7 @@ def reproduce(
     refuse_nothing_expected(loaded)
     from finetune.run import run_recipe
 
-    # What the libraries are made of stays: nothing that collects reference cycles needs to look at it again.
-    if not gc.get_freeze_count():
-        gc.freeze()
+    _spare_libraries()
     fitted = run_recipe(loaded, out, resume=mode, jobs=jobs, command=typed_command(), tell=_tell)
     if process_rank() == 0:
         show_run(fitted.path)

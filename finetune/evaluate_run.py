@@ -20,10 +20,11 @@ from finetune.prepare import add_token_counts, find_test_slices
 from finetune.provenance import build_provenance, start_clock
 from finetune.recipe import Recipe
 from finetune.record_files import write_lines, write_record
-from finetune.records import DataRecord, Measurement, Report, SharedRows
+from finetune.records import DataRecord, Report, SharedRows
 from finetune.report import SeedResult, build_seed_record
 from finetune.run_dir import RunDir, complete_run, write_status
 from finetune.run_folder import create_run_dir, unlock
+from finetune.run_records import Measurement
 from finetune.run_report import Evaluation, assemble_report, write_report
 from finetune.scores import score_slices
 from finetune.sources import build_layout, locate_data

@@ -23,9 +23,10 @@ from finetune.packing import settle_batching
 from finetune.predictions import build_predictions, read_answers
 from finetune.prepare import SeedJob, take_seed
 from finetune.record_files import read_lines, write_lines, write_record
-from finetune.records import Event, HistoryPoint, Measurement, Score
+from finetune.records import Event, HistoryPoint, Score
 from finetune.report import SeedResult
 from finetune.run_dir import RunDir, read_measurement
+from finetune.run_records import Measurement
 from finetune.scores import measure_slices, score_slices
 from finetune.training import TrainOutcome, train_model
 

@@ -3,7 +3,6 @@
 Owns both. What there is of it on the disk is `disk_space`. Imports torch only inside a function.
 """
 
-import os
 import resource
 import sys
 from pathlib import Path
@@ -41,11 +40,12 @@ def keep_freed_memory() -> None:
     """
     import torch
 
-    # Known to glibc alone.
-    if torch.accelerator.is_available() or "CS_GNU_LIBC_VERSION" not in os.confstr_names:
+    if torch.accelerator.is_available():
         return
     import ctypes
 
     library = ctypes.CDLL(None)
-    library.mallopt(MAP_THRESHOLD, LARGEST_KEPT)
-    library.mallopt(TRIM_THRESHOLD, 2**31 - 1)
+    # Of glibc alone.
+    if hasattr(library, "mallopt"):
+        library.mallopt(MAP_THRESHOLD, LARGEST_KEPT)
+        library.mallopt(TRIM_THRESHOLD, 2**31 - 1)

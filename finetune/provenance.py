@@ -10,7 +10,8 @@ from datetime import UTC, datetime
 
 from finetune.machine import choose_threads, device_name, git_state, installed_versions
 from finetune.memory import peak_memory_megabytes
-from finetune.records import Ancestor, Measurement, Provenance
+from finetune.records import Ancestor, Provenance
+from finetune.run_records import Measurement
 
 
 @dataclass(frozen=True)

@@ -19,12 +19,12 @@ from finetune.records import (
     BandVerdict,
     DataRecord,
     HistoryPoint,
-    Measurement,
     Score,
     SeedRecord,
     SeedSummaryRecord,
 )
 from finetune.resampling import Resampling, bootstrap_values
+from finetune.run_records import Measurement
 from finetune.scores import ALL, pick
 from finetune.slices import NOT_IN_TRAIN, Slices
 from finetune.statistics import (

@@ -34,7 +34,7 @@ from finetune.processes import join_processes
 from finetune.provenance import Clock, build_provenance, start_clock
 from finetune.recipe_file import LoadedRecipe
 from finetune.record_files import write_lines, write_record
-from finetune.records import Beginning, SeedRecord
+from finetune.records import SeedRecord
 from finetune.report import build_seed_record
 from finetune.resolved import write_resolved_recipe
 from finetune.run_dir import RunDir, complete_run, read_beginning, read_status, write_status
@@ -47,6 +47,7 @@ from finetune.run_folder import (
     refuse_used_folder,
     unlock,
 )
+from finetune.run_records import Beginning
 from finetune.run_report import Evaluation, assemble_report, write_report
 from finetune.seed_jobs import fit_seeds
 from finetune.stopping import heed_signals

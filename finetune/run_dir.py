@@ -17,7 +17,8 @@ from finetune.machine import is_gone
 from finetune.manifests import refuse_changed_files, write_run_manifest
 from finetune.prediction_records import EvaluatedRow, Prediction
 from finetune.record_files import parse_record, read_lines, read_record, read_text, write_record
-from finetune.records import SCHEMA_VERSION, Beginning, DataRecord, Measurement, Report, Status
+from finetune.records import SCHEMA_VERSION, DataRecord, Report
+from finetune.run_records import Beginning, Measurement, Status
 
 _FIRST_VERSION = re.compile(r'^(\{\s*"schema_version":\s*)1(?=\s*[,}])')
 

@@ -263,7 +263,7 @@ class FinetuneTrainer(Trainer):
             raise RecipeError(
                 [
                     f"{resume_from_checkpoint}: training was over here and its optimizer is not kept, so no steps can be added; "
-                    "remove this checkpoint to go on from an earlier one"
+                    "remove this checkpoint to go on from an earlier one, or from the start where there is none"
                 ]
             )
         return (num_train_epochs, 0) if is_over else (epochs, batches)

@@ -28,7 +28,7 @@ from finetune.prediction_records import LanguagePrediction, MultilabelPrediction
 from finetune.predictions import read_answers
 from finetune.readers import open_table
 from finetune.recipe_file import load_recipe
-from finetune.records import Beginning, Measurement, Report, Status
+from finetune.records import Report
 from finetune.render import list_pictures, render_console, render_html, render_markdown
 from finetune.run_dir import (
     RunDir,
@@ -40,6 +40,7 @@ from finetune.run_dir import (
     read_status,
 )
 from finetune.run_folder import create_run_dir, unlock
+from finetune.run_records import Beginning, Measurement, Status
 from finetune.task import Documents
 from tests.report_examples import build_data, single_seed
 

@@ -37,6 +37,7 @@ LAYERS = (
         "prediction_records",
         "recipe",
         "records",
+        "run_records",
         "sample",
         "task",
         "text_files",

@@ -84,4 +84,7 @@ def test_weights_that_torch_cannot_cut_are_refused_before_it_fails(architecture:
 
 @pytest.mark.parametrize("head", ["classification", "causal"])
 def test_weights_that_are_shared_with_the_embeddings_alone_can_be_cut(head: str) -> None:
-    refuse_uncuttable(build_language_model("gpt2", head))
+    model = build_language_model("gpt2", head)
+    refuse_uncuttable(model)
+    read, written = model.get_input_embeddings(), model.get_output_embeddings()
+    assert written is None if head == "classification" else written.weight is read.weight

@@ -11,9 +11,10 @@ from finetune.answers import AnyAnswers, build_answers
 from finetune.collapse import find_collapse
 from finetune.metrics import score
 from finetune.recipe import Band
-from finetune.records import Measurement, Report, Score, SeedSummaryRecord
+from finetune.records import Report, Score, SeedSummaryRecord
 from finetune.report import ENSEMBLE, SeedResult, build_seed_record, judge_bands, summarise_seeds
 from finetune.resampling import choose_resampling
+from finetune.run_records import Measurement
 from finetune.scores import measure_slices
 from finetune.statistics import interval_of_mean
 from tests.report_examples import single_seed
