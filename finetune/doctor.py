@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from finetune.machine import (
+    Precision,
     choose_precision,
     choose_threads,
     device_name,
@@ -49,6 +50,7 @@ def examine() -> list[Finding]:
             f"{usable_cores()}, of which a run of one process uses {choose_threads(None, 1)} threads (train.threads)",
         ),
         Finding("precision", f"{precision} for train.precision: auto{why}"),
+        Finding("packed attention", _name_attention(precision)),
         Finding("memory", f"{memory:.1f} GB"),
         Finding("free disk", f"{free:.1f} GB here", is_good=free > 2),
         _examine_data(),
@@ -61,6 +63,21 @@ def examine() -> list[Finding]:
         Finding("versions", ", ".join(f"{name} {version}" for name, version in installed_versions().items())),
         Finding("security floors", "; ".join(old) or "met", is_good=not old),
     ]
+
+
+def _name_attention(precision: Precision) -> str:
+    """Return how rows of a packed batch are attended to, in heads of 64 as BERT and GPT-2 have them."""
+    import torch
+
+    from finetune.gpu_attention import find_kernel, flash_attention
+
+    if not torch.cuda.is_available():
+        return "rows of one length together"
+    number_format = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
+    kernel = find_kernel(torch.device("cuda", 0), number_format, 64)
+    if kernel is None:
+        return "in a padded table or by length, since no kernel keeps rows apart here"
+    return f"{'flash' if kernel is flash_attention else 'memory-efficient'} attention, all rows in one call"
 
 
 def _examine_data() -> Finding:

@@ -34,6 +34,7 @@ class Bounds(TypedDict):
     Attributes:
         lengths: (rows,) tokens of each.
         starts, ends: (rows,) place of the first and of the last token of each.
+        offsets: (rows + 1,) the starts and the number of all tokens, as GPU kernels read them.
         cells: (tokens,) place of each token in a padded table (rows × longest).
         is_token: (rows, 1, 1, longest), which cells of that table hold a token.
         is_narrow: whether only one token of each row is read in the end, so that the last layer may leave the others out.
@@ -42,6 +43,7 @@ class Bounds(TypedDict):
     lengths: tuple[int, ...]
     starts: torch.Tensor
     ends: torch.Tensor
+    offsets: torch.Tensor
     cells: torch.Tensor
     is_token: torch.Tensor
     is_narrow: bool
@@ -57,6 +59,7 @@ def find_bounds(lengths: Sequence[int], *, is_narrow: bool = False) -> Bounds:
         lengths=tuple(int(count) for count in counts),
         starts=torch.from_numpy(starts),
         ends=torch.from_numpy(ends),
+        offsets=torch.from_numpy(np.append(starts, counts.sum()).astype(np.int32)),
         cells=torch.from_numpy(positions + longest * np.repeat(np.arange(len(counts)), counts)),
         is_token=torch.from_numpy(np.arange(longest) < counts[:, None])[:, None, None],
         is_narrow=is_narrow,

@@ -30,6 +30,7 @@ LAYERS = (
     (
         "answers",
         "callbacks",
+        "gpu_attention",
         "hub",
         "machine",
         "memory",
@@ -155,6 +156,7 @@ HEAVY = {"torch", "transformers", "datasets", "evaluate", "accelerate", "peft", 
 # Modules that train or compute with torch; all others keep heavy imports inside functions.
 WITH_TORCH = {
     "batching",
+    "gpu_attention",
     "likelihoods",
     "packed_attention",
     "packing",

@@ -346,7 +346,7 @@ def test_doctor_says_what_the_machine_has(home: Path, monkeypatch: pytest.Monkey
     done = call("doctor")
     assert done.returncode == 0 and "precision" in done.stdout
     found = json.loads(call("doctor", "--json").stdout)
-    assert found["hub"].startswith("offline") and "torch" in found["versions"]
+    assert found["hub"].startswith("offline") and "torch" in found["versions"] and found["packed attention"]
     monkeypatch.setenv("FINETUNE_DATA", str(home / "nowhere"))
     assert "no such folder" in json.loads(call("doctor", "--json").stdout)["FINETUNE_DATA"]
 
