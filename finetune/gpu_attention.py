@@ -7,6 +7,7 @@ been seen to keep rows apart on that very GPU.
 
 from collections.abc import Callable
 from functools import lru_cache
+from itertools import accumulate
 from typing import TypedDict
 
 import torch
@@ -90,7 +91,7 @@ def keeps_rows_apart(kernel: Kernel, device: torch.device, precision: torch.dtyp
     lengths = [3, 70, 5]
     values = torch.arange(3 * sum(lengths) * width, device=device, dtype=torch.float64).sin().to(precision)
     query, key, value = values.view(3, sum(lengths), 1, width)
-    offsets = torch.tensor([0, 3, 73, 78], dtype=torch.int32, device=device)
+    offsets = torch.tensor([0, *accumulate(lengths)], dtype=torch.int32, device=device)
     for is_causal in (False, True):
         options = Options(dropout_p=0.0, scale=None, is_causal=is_causal, enable_gqa=False)
         try:

@@ -63,9 +63,10 @@ def attend_within_rows(
     # On a CPU a call costs little and a padded cell as much as a token, whatever the lengths.
     if device.type == "cpu":
         return _attend_by_length(query, key, value, lengths, options), None
-    # Torch's own function would do so by itself; a kernel takes what it is given.
-    query, key, value = (tensor.to(_find_precision(tensor)) for tensor in (query, key, value))
-    kernel = find_kernel(device, query.dtype, query.shape[-1])
+    # Torch's own function would lower the precision by itself; a kernel takes what it is given.
+    precision = _find_precision(query)
+    query, key, value = (tensor.to(precision) for tensor in (query, key, value))
+    kernel = find_kernel(device, precision, query.shape[-1])
     if kernel is not None:
         parts = (tensor[0].transpose(0, 1) for tensor in (query, key, value))
         return kernel(*parts, packed_bounds["offsets"], max(lengths), options)[None], None
